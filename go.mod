@@ -1,0 +1,3 @@
+module falconer
+
+go 1.26

@@ -1,0 +1,119 @@
+package processor
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Visible returns s with everything that a terminal or a reader's eye could be
+// deceived by shown as an escape: control characters, ANSI sequences, direction
+// and other format characters, line breaks, and bytes that are not UTF-8.
+func Visible(s string) string {
+	if visible(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i])+0x100, 16)[1:])
+		case shown(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+func visible(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !shown(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// shown reports whether r may stand in output as it is. U+FFFD may: falcosidekick
+// leaves it where it cut a character in two.
+func shown(r rune) bool {
+	return r == ' ' || r == utf8.RuneError || unicode.IsGraphic(r) && !unicode.IsSpace(r)
+}
+
+// CodeSpan returns s as a Markdown code span that s cannot leave: the fence is
+// longer than any run of backticks inside, and s stays on one line.
+func CodeSpan(s string) string {
+	s = Visible(s)
+	if s == "" {
+		return "(empty)"
+	}
+	fence := strings.Repeat("`", longestRun(s, '`')+1)
+	if s[0] == '`' || s[len(s)-1] == '`' || s[0] == ' ' && s[len(s)-1] == ' ' {
+		s = " " + s + " "
+	}
+	return fence + s + fence
+}
+
+// CodeCell is CodeSpan for a table cell, where a bar would end the cell even
+// inside a code span.
+func CodeCell(s string) string {
+	return strings.ReplaceAll(CodeSpan(s), "|", `\|`)
+}
+
+// CodeBlock returns body as a fenced block in the named language. Lines of body
+// are kept; other control characters are shown as escapes.
+func CodeBlock(lang, body string) string {
+	lines := strings.Split(strings.TrimRight(body, "\n"), "\n")
+	for i, l := range lines {
+		lines[i] = visibleLine(l)
+	}
+	body = strings.Join(lines, "\n")
+	fence := strings.Repeat("`", max(3, longestRun(body, '`')+1))
+	return fence + lang + "\n" + body + "\n" + fence + "\n"
+}
+
+// visibleLine is Visible, but lets tabs stand: they are part of fstab and the like.
+func visibleLine(l string) string {
+	parts := strings.Split(l, "\t")
+	for i, p := range parts {
+		parts[i] = Visible(p)
+	}
+	return strings.Join(parts, "\t")
+}
+
+// Escape returns s as Markdown text in which nothing is markup.
+func Escape(s string) string {
+	s = Visible(s)
+	var b strings.Builder
+	for _, r := range s {
+		if r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r)) && !strings.ContainsRune(",.:;'%/ ", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	out := b.String()
+	// A number and a dot at the start of a line would open a list.
+	if i := strings.IndexByte(out, '.'); i > 0 && strings.Trim(out[:i], "0123456789") == "" {
+		out = out[:i] + `\` + out[i:]
+	}
+	return out
+}
+
+func longestRun(s string, c byte) int {
+	longest, run := 0, 0
+	for i := range len(s) {
+		if s[i] != c {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+	}
+	return longest
+}
