@@ -1,6 +1,9 @@
 package processor
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // TaskSchema is the name and version of a task's form.
 const TaskSchema = "task.v1"
@@ -58,4 +61,105 @@ type Step struct {
 	Risk    Risk     `json:"risk"`
 	Ready   bool     `json:"ready"`
 	Missing []string `json:"missing,omitempty"`
+}
+
+// maxTasks bounds the tasks of one incident.
+const maxTasks = 16
+
+// newTasks makes the tasks that report r brings: one for each mitigation that
+// deserves a ticket and has none yet. What is only worth knowing gets none.
+func newTasks(in *Incident, r *Report) []Task {
+	if r.Severity == Info {
+		return nil
+	}
+	var out []Task
+	for i := range r.Advice.Mitigations {
+		m := &r.Advice.Mitigations[i]
+		if m.NoTask || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
+			continue
+		}
+		out = append(out, newTask(in, r, m))
+	}
+	return out
+}
+
+func newTask(in *Incident, r *Report, m *Mitigation) Task {
+	return Task{
+		Schema: TaskSchema, ID: in.ID + "/task/" + m.ID, Incident: in.ID, Fingerprint: in.Fingerprint,
+		Previous: in.Previous, Mitigation: m.ID, Title: taskTitle(in.Evidence, m), Kind: m.Kind, Severity: r.Severity,
+		Priority: taskPriority(r.Severity, m.Horizon), Horizon: m.Horizon, Created: r.At,
+		Due: r.At.Add(dueIn(r.Severity, m.Horizon)), Body: taskBody(r, m), Steps: steps(m), Risk: m.Risk,
+		Labels: labels(in.Evidence, r), Assignee: assignee(in.Evidence), Key: in.Fingerprint + "/" + m.ID,
+	}
+}
+
+func taskTitle(a *Alert, m *Mitigation) string {
+	if where, ok := Derive(a, "workload"); ok {
+		return Visible(m.Title + " (" + where + ")")
+	}
+	return Visible(m.Title)
+}
+
+// dueIn is how long a task of this severity and horizon may take.
+func dueIn(s Severity, h Horizon) time.Duration {
+	const day = 24 * time.Hour
+	byHorizon := map[Horizon]time.Duration{ThisWeek: 7 * day, ByDesign: 30 * day}
+	bySeverity := [...]time.Duration{Info: 30 * day, Low: 14 * day, Medium: 3 * day, High: day, CriticalSeverity: 4 * time.Hour}
+	return max(bySeverity[s], byHorizon[h])
+}
+
+// taskPriority is 1 for what is critical and due now, up to 5.
+func taskPriority(s Severity, h Horizon) int {
+	p := 1 + int(CriticalSeverity-s)
+	if h != Now {
+		p++
+	}
+	return min(p, 5)
+}
+
+func taskBody(r *Report, m *Mitigation) string {
+	p := &page{}
+	p.line("%s\n", r.Summary.Markdown())
+	p.line("## What to Do\n")
+	p.mitigation(m)
+	p.line("\n---\n\nIncident %s, mitigation %s. The report %s explains the alert.",
+		CodeSpan(r.Incident), CodeSpan(m.ID), CodeSpan(r.ID))
+	return p.String()
+}
+
+func steps(m *Mitigation) []Step {
+	out := []Step{}
+	for _, c := range m.Commands {
+		out = append(out, Step{Type: "command", Where: c.Where, Text: c.Line, Explain: c.Explain, Risk: c.Risk, Ready: c.Ready, Missing: c.Missing})
+	}
+	for _, c := range m.Configs {
+		out = append(out, Step{Type: "config", Tool: c.Tool, Format: c.Format, Text: c.Body, Explain: c.Explain, Risk: m.Risk, Ready: c.Ready, Missing: c.Missing})
+	}
+	return out
+}
+
+func labels(a *Alert, r *Report) map[string]string {
+	out := map[string]string{"rule": Slug(a.Rule), "source": Visible(a.Source), "category": r.Verdict.Category}
+	for _, name := range []string{"cluster", "namespace", "workload", "host", "image"} {
+		if v, ok := Derive(a, name); ok {
+			out[name] = Visible(v)
+		}
+	}
+	if len(r.Verdict.Techniques) > 0 {
+		out["technique"] = r.Verdict.Techniques[0].ID
+	}
+	return out
+}
+
+func assignee(a *Alert) string {
+	if ns, ok := Derive(a, "namespace"); ok {
+		return Visible("owner of namespace " + ns)
+	}
+	if Place(a) == Cloud {
+		return ""
+	}
+	if a.Hostname != "" {
+		return Visible("owner of host " + a.Hostname)
+	}
+	return ""
 }

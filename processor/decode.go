@@ -1,0 +1,293 @@
+package processor
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of Decode. They bound what one alert may cost in state and reports;
+// what is cut is named in Alert.Cut. Past MaxTotalBytes of values, the others
+// keep 64 bytes each.
+const (
+	MaxAlertBytes  = 1 << 20 // a longer alert is not decoded
+	MaxValueBytes  = 1 << 10 // of one field's value, and of Output
+	MaxTotalBytes  = 16 << 10
+	MaxFieldCount  = 96
+	MaxNameBytes   = 256 // of a field's name, a tag, the host name
+	MaxRuleBytes   = 512
+	MaxTagCount    = 32
+	falcoCutMarker = "[...]" // falcosidekick's, at the end of a value it cut
+)
+
+// DecodeError says why bytes are not an alert, in words for an operator. It
+// becomes the reason of a dead letter.
+type DecodeError struct{ Reason string }
+
+func (e *DecodeError) Error() string { return "decoding alert: " + e.Reason }
+
+func undecodable(format string, args ...any) error {
+	return &DecodeError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Decode reads one alert in Falco's JSON or falcosidekick's. It is tolerant of
+// what differs between their versions (DESIGN, "What an alert is"), never
+// guesses and never panics. Every error is a *DecodeError.
+func Decode(data []byte) (*Alert, error) {
+	if len(data) > MaxAlertBytes {
+		return nil, undecodable("%d bytes long; alerts are decoded up to %d bytes", len(data), MaxAlertBytes)
+	}
+	top, err := object(data)
+	if err != nil {
+		return nil, err
+	}
+	a := &Alert{}
+	if a.Rule, err = text(top, "rule"); err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(a.Rule) == "" {
+		return nil, undecodable("no rule: the key \"rule\" is missing or empty%s", keysOf(top))
+	}
+	if len(a.Rule) > MaxRuleBytes {
+		return nil, undecodable("the rule's name is %d bytes long; at most %d are allowed", len(a.Rule), MaxRuleBytes)
+	}
+	if err := a.decodeFields(top["output_fields"]); err != nil {
+		return nil, err
+	}
+	if a.Output, err = text(top, "output"); err != nil {
+		return nil, err
+	}
+	if a.Hostname, err = text(top, "hostname"); err != nil {
+		return nil, err
+	}
+	if a.Source, err = text(top, "source"); err != nil {
+		return nil, err
+	}
+	a.Output, a.Hostname = a.bound("output", a.Output, MaxValueBytes), a.bound("hostname", a.Hostname, MaxNameBytes)
+	a.Source = sourceOf(a.bound("source", a.Source, MaxNameBytes), a.Rule)
+	a.decodePriority(top["priority"])
+	a.decodeTags(top["tags"])
+	a.decodeTime(top["time"])
+	return a, nil
+}
+
+// object splits a JSON object by its keys, which are compared without case, as
+// falcosidekick's own decoder does. Of a repeated key the last one holds.
+func object(data []byte) (map[string]json.RawMessage, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return nil, undecodable("empty message")
+	}
+	if data[0] != '{' {
+		return nil, undecodable("not a JSON object: it begins with %s", head(data))
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, undecodable("%s", jsonReason(data, err))
+	}
+	top := make(map[string]json.RawMessage, len(raw))
+	for _, k := range slices.Sorted(maps.Keys(raw)) {
+		low := strings.ToLower(k)
+		if _, exact := raw[low]; k == low || !exact {
+			top[low] = raw[k]
+		}
+	}
+	return top, nil
+}
+
+func jsonReason(data []byte, err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
+		return fmt.Sprintf("invalid JSON at byte %d (line %d): %s", syntax.Offset, line, syntax.Error())
+	}
+	return "invalid JSON: " + err.Error()
+}
+
+// head shows the beginning of what was found, for an error.
+func head(data []byte) string {
+	return strconv.QuoteToASCII(string(data[:min(len(data), 24)]))
+}
+
+func keysOf(top map[string]json.RawMessage) string {
+	keys := slices.Sorted(maps.Keys(top))
+	if len(keys) == 0 {
+		return "; the object is empty"
+	}
+	list := strings.Join(keys[:min(len(keys), 8)], ", ")
+	return "; found: " + Visible(list[:min(len(list), 200)])
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// text reads a key that must be a string, null or missing.
+func text(top map[string]json.RawMessage, key string) (string, error) {
+	raw := top[key]
+	if isNull(raw) {
+		return "", nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", undecodable("%q must be a string, found %s", key, head(raw))
+	}
+	return s, nil
+}
+
+func (a *Alert) decodeFields(raw json.RawMessage) error {
+	a.Fields = map[string]string{}
+	if isNull(raw) {
+		a.Notes = append(a.Notes, "the alert has no output fields")
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return undecodable("\"output_fields\" must be an object, found %s", head(raw))
+	}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		limit := MaxValueBytes
+		if total > MaxTotalBytes {
+			limit = 64
+		}
+		a.addField(name, fields[name], limit)
+		total += len(a.Fields[name])
+	}
+	return nil
+}
+
+func (a *Alert) addField(name string, raw json.RawMessage, limit int) {
+	if len(name) > MaxNameBytes || len(a.Fields)+len(a.Absent) >= MaxFieldCount {
+		if note := "some output fields were left out: too many of them, or with names too long"; !slices.Contains(a.Notes, note) {
+			a.Notes = append(a.Notes, note)
+		}
+		return
+	}
+	v, ok := fieldText(raw)
+	if !ok {
+		a.Absent = append(a.Absent, name)
+		return
+	}
+	a.Fields[name] = a.bound(name, v, limit)
+}
+
+// fieldText returns a value as text; false when it stands for "no value".
+func fieldText(raw json.RawMessage) (string, bool) {
+	switch raw[0] {
+	case '"':
+		var s string
+		_ = json.Unmarshal(raw, &s) // it was validated with the whole
+		return s, s != "<NA>" && s != ""
+	case '{', '[':
+		var b bytes.Buffer
+		_ = json.Compact(&b, raw)
+		return b.String(), true
+	case 'n':
+		return "", false
+	}
+	return string(raw), true
+}
+
+// bound cuts v to limit bytes at a character's border, and notes in Cut what is
+// cut here or was cut by falcosidekick on the way.
+func (a *Alert) bound(name, v string, limit int) string {
+	if len(v) <= limit {
+		if strings.HasSuffix(v, falcoCutMarker) && len(v) > len(falcoCutMarker) {
+			a.cut(name)
+		}
+		return v
+	}
+	a.cut(name)
+	end := limit
+	for end > 0 && !utf8.RuneStart(v[end]) {
+		end--
+	}
+	return v[:end]
+}
+
+func (a *Alert) cut(name string) {
+	if !slices.Contains(a.Cut, name) {
+		a.Cut = append(a.Cut, name)
+	}
+}
+
+func sourceOf(source, rule string) string {
+	switch s := strings.TrimSpace(source); {
+	case s == "syscalls" || s == "" && !strings.HasPrefix(rule, "Falco internal: "):
+		return "syscall"
+	case s == "":
+		return SourceInternal
+	default:
+		return s
+	}
+}
+
+func (a *Alert) decodePriority(raw json.RawMessage) {
+	var word string
+	if json.Unmarshal(raw, &word) != nil {
+		word = string(raw)
+	}
+	a.Priority = ParsePriority(word)
+	if a.Priority == PriorityUnknown {
+		a.Notes = append(a.Notes, "the alert has no priority that Falco knows")
+	}
+}
+
+func (a *Alert) decodeTags(raw json.RawMessage) {
+	var tags []any
+	var joined string
+	if json.Unmarshal(raw, &tags) != nil && json.Unmarshal(raw, &joined) == nil {
+		for t := range strings.SplitSeq(joined, ",") {
+			tags = append(tags, t)
+		}
+	}
+	for _, t := range tags {
+		s, _ := t.(string)
+		s = strings.TrimSpace(s)
+		if s == "" || len(s) > MaxNameBytes || slices.Contains(a.Tags, s) || len(a.Tags) >= MaxTagCount {
+			continue
+		}
+		a.Tags = append(a.Tags, s)
+	}
+	slices.Sort(a.Tags)
+}
+
+// decodeTime reads the key "time" (RFC 3339, or the seconds and nanoseconds of
+// Falco's gRPC output), else the event time among the fields.
+func (a *Alert) decodeTime(raw json.RawMessage) {
+	var s string
+	if json.Unmarshal(raw, &s) == nil && s != "" {
+		if t, err := time.Parse(time.RFC3339Nano, s); err == nil && plausible(t) {
+			a.Time = t.UTC()
+			return
+		}
+		a.Notes = append(a.Notes, "the alert's time is not RFC 3339 and was not used")
+	}
+	var pair struct{ Seconds, Nanos int64 }
+	if json.Unmarshal(raw, &pair) == nil && pair.Seconds > 0 {
+		a.setTime(time.Unix(pair.Seconds, pair.Nanos))
+	}
+	for _, name := range []string{"evt.time", "evt.time.iso8601"} {
+		if ns, err := strconv.ParseInt(a.Fields[name], 10, 64); err == nil && a.Time.IsZero() {
+			a.setTime(time.Unix(0, ns))
+		}
+	}
+	if a.Time.IsZero() {
+		a.Notes = append(a.Notes, "the alert does not say when the event happened")
+	}
+}
+
+func (a *Alert) setTime(t time.Time) {
+	if plausible(t) {
+		a.Time = t.UTC()
+	}
+}
+
+// plausible keeps out times that JSON could not write back, or that no host has.
+func plausible(t time.Time) bool { y := t.UTC().Year(); return y >= 1990 && y < 2262 }

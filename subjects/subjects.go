@@ -1,0 +1,125 @@
+// Package subjects is Falconer's contract with the outside: the names of its
+// subjects, streams and buckets, their configuration, and the JSON Schemas of
+// what it publishes. Nothing else in Falconer spells a subject.
+package subjects
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// What falcosidekick publishes to, and the roots of Falconer's own subjects.
+const (
+	Alerts  = "falco.>"
+	Reports = "falconer.report.>"
+	Tasks   = "falconer.task.>"
+	Dead    = "falconer.dead.*"
+	Cursors = "falconer.cursor.*"
+	States  = "falconer.incident.*.*"
+	ticks   = "falconer.tick.*"
+	rawRoot = "falconer.raw."
+)
+
+// Headers on every output.
+const (
+	// HeaderID is the output's own id, the same as Nats-Msg-Id.
+	HeaderID = "Falconer-Id"
+	// HeaderSchema is the form of the body, such as "report.v1".
+	HeaderSchema = "Falconer-Schema"
+	// HeaderContentType is always application/json.
+	HeaderContentType = "Content-Type"
+)
+
+// Token reports whether s may stand as one token of a subject here: lower-case
+// letters, digits, "_" and "-".
+func Token(s string) bool { return token.MatchString(s) }
+
+var token = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+// Report is the subject of a report: routing tokens first, so that consumers
+// filter by severity and rule; then what makes it unique.
+func Report(severity, ruleSlug, incident, kind string) string {
+	return "falconer.report." + severity + "." + ruleSlug + "." + incident + "." + kind
+}
+
+// Task is the subject of a task.
+func Task(severity, kind, incident, task string) string {
+	return "falconer.task." + severity + "." + kind + "." + incident + "." + task
+}
+
+// DeadLetter is the subject of the dead letter for the alert at seq of the raw stream.
+func DeadLetter(seq uint64) string { return "falconer.dead." + strconv.FormatUint(seq, 10) }
+
+// Cursor is the subject of a partition's read position.
+func Cursor(partition int) string { return "falconer.cursor." + strconv.Itoa(partition) }
+
+// State is the subject of an incident's stored state.
+func State(partition int, fingerprint string) string {
+	return fmt.Sprintf("falconer.incident.%d.%s", partition, fingerprint)
+}
+
+// PartitionStates matches every state of a partition.
+func PartitionStates(partition int) string { return fmt.Sprintf("falconer.incident.%d.*", partition) }
+
+// Tick is where a quiet partition asks the broker for the time.
+func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partition) }
+
+// Raw lists the subjects of a partition's alerts in the raw stream. What the
+// stream's transform leaves as it was belongs to partition 0.
+func Raw(partition int) []string {
+	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition)}
+	if partition == 0 {
+		out = append(out, Alerts)
+	}
+	return out
+}
+
+// IsTick reports whether a message of the raw stream is a tick.
+func IsTick(subject string) bool { return strings.HasPrefix(subject, "falconer.tick.") }
+
+// Origin returns the subject that a message of the raw stream was published to.
+func Origin(subject string) string {
+	rest, ok := strings.CutPrefix(subject, rawRoot)
+	if !ok {
+		return subject
+	}
+	_, rest, _ = strings.Cut(rest, ".")
+	return "falco." + rest
+}
+
+// ReportName is what a report's subject says.
+type ReportName struct{ Severity, Rule, Incident, Kind string }
+
+// ParseReport takes a report's subject apart.
+func ParseReport(subject string) (ReportName, error) {
+	t := strings.Split(subject, ".")
+	if len(t) != 6 || !strings.HasPrefix(subject, "falconer.report.") {
+		return ReportName{}, fmt.Errorf("%q is no report's subject: want falconer.report.<severity>.<rule>.<incident>.<kind>", subject)
+	}
+	return ReportName{t[2], t[3], t[4], t[5]}, nil
+}
+
+// TaskName is what a task's subject says.
+type TaskName struct{ Severity, Kind, Incident, Task string }
+
+// ParseTask takes a task's subject apart.
+func ParseTask(subject string) (TaskName, error) {
+	t := strings.Split(subject, ".")
+	if len(t) != 6 || !strings.HasPrefix(subject, "falconer.task.") {
+		return TaskName{}, fmt.Errorf("%q is no task's subject: want falconer.task.<severity>.<kind>.<incident>.<task>", subject)
+	}
+	return TaskName{t[2], t[3], t[4], t[5]}, nil
+}
+
+// ParseState takes the subject of an incident's state apart.
+func ParseState(subject string) (partition int, fingerprint string, err error) {
+	t := strings.Split(subject, ".")
+	if len(t) == 4 && strings.HasPrefix(subject, "falconer.incident.") {
+		if partition, err = strconv.Atoi(t[2]); err == nil {
+			return partition, t[3], nil
+		}
+	}
+	return 0, "", fmt.Errorf("%q is no state's subject: want falconer.incident.<partition>.<fingerprint>", subject)
+}
