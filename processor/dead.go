@@ -41,7 +41,7 @@ func NewDeadLetter(m Message, why error) DeadLetter {
 	sum := sha256.Sum256(m.Data)
 	raw := m.Data[:min(len(m.Data), MaxDeadBytes)]
 	return DeadLetter{
-		Schema: DeadSchema, Seq: m.Seq, Time: m.Time, Subject: Visible(m.Subject),
+		Schema: DeadSchema, Seq: m.Seq, Time: brokerTime(m.Time), Subject: Visible(m.Subject),
 		Reason: Visible(shorten(reason, 1024)), Attempts: 1, Size: len(m.Data), SHA256: hex.EncodeToString(sum[:]),
 		Raw: append([]byte{}, raw...), Truncated: len(raw) < len(m.Data),
 	}

@@ -18,7 +18,8 @@ import (
 // keep 64 bytes each.
 const (
 	MaxAlertBytes  = 1 << 20 // a longer alert is not decoded
-	MaxValueBytes  = 1 << 10 // of one field's value, and of Output
+	MaxValueBytes  = 1 << 10 // of one field's value
+	MaxOutputBytes = 4 << 10 // Falco repeats most fields in its text
 	MaxTotalBytes  = 16 << 10
 	MaxFieldCount  = 96
 	MaxNameBytes   = 256 // of a field's name, a tag, the host name
@@ -70,7 +71,7 @@ func Decode(data []byte) (*Alert, error) {
 	if a.Source, err = text(top, "source"); err != nil {
 		return nil, err
 	}
-	a.Output, a.Hostname = a.bound("output", a.Output, MaxValueBytes), a.bound("hostname", a.Hostname, MaxNameBytes)
+	a.Output, a.Hostname = a.bound("output", a.Output, MaxOutputBytes), a.bound("hostname", a.Hostname, MaxNameBytes)
 	a.Source = sourceOf(a.bound("source", a.Source, MaxNameBytes), a.Rule)
 	a.decodePriority(top["priority"])
 	a.decodeTags(top["tags"])
@@ -187,7 +188,7 @@ func fieldText(raw json.RawMessage) (string, bool) {
 	case '{', '[':
 		var b bytes.Buffer
 		_ = json.Compact(&b, raw)
-		return b.String(), true
+		return strings.ToValidUTF8(b.String(), "\uFFFD"), true
 	case 'n':
 		return "", false
 	}
@@ -258,14 +259,19 @@ func (a *Alert) decodeTags(raw json.RawMessage) {
 	slices.Sort(a.Tags)
 }
 
-// decodeTime reads the key "time" (RFC 3339, or the seconds and nanoseconds of
-// Falco's gRPC output), else the event time among the fields.
+// Forms of the key "time": RFC 3339, and the same with Falco's "+0000".
+var timeForms = [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700"}
+
+// decodeTime reads the key "time" (one of timeForms, or the seconds and
+// nanoseconds of Falco's gRPC output), else the event time among the fields.
 func (a *Alert) decodeTime(raw json.RawMessage) {
 	var s string
 	if json.Unmarshal(raw, &s) == nil && s != "" {
-		if t, err := time.Parse(time.RFC3339Nano, s); err == nil && plausible(t) {
-			a.Time = t.UTC()
-			return
+		for _, form := range timeForms {
+			if t, err := time.Parse(form, s); err == nil && plausible(t) {
+				a.Time = t.UTC()
+				return
+			}
 		}
 		a.Notes = append(a.Notes, "the alert's time is not RFC 3339 and was not used")
 	}

@@ -66,7 +66,7 @@ type Incident struct {
 type Sample struct {
 	// Seq is the alert's sequence in the raw stream; offline, its number in the input.
 	Seq    uint64    `json:"seq"`
-	Time   time.Time `json:"time"`
+	Time   time.Time `json:"time,omitzero"` // the event's, by the host's clock
 	SHA256 string    `json:"sha256"`
 	// What tells the alerts of one incident apart: a command line or a file.
 	What string `json:"what,omitempty"`

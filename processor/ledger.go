@@ -52,6 +52,7 @@ type Ledger struct {
 	out       Changes
 	touched   map[string]bool
 	open      int
+	weight    int
 }
 
 // Cursor says how far a ledger has come. Stored together with the outputs, it
@@ -150,6 +151,9 @@ func (l *Ledger) Pending() int {
 	return len(l.touched) + len(l.out.Reports) + len(l.out.Tasks) + len(l.out.Dead)
 }
 
+// Weight returns about how many bytes the pending outputs will take.
+func (l *Ledger) Weight() int { return l.weight + 4<<10*len(l.touched) }
+
 // NextDue returns when the next open incident ends or the next closed one is
 // forgotten, and false when there is none.
 func (l *Ledger) NextDue() (time.Time, bool) {
@@ -166,7 +170,7 @@ func (l *Ledger) Fold(m Message, room int) bool {
 	if !l.Settle(m.Time, room) || l.Pending()+perAlert > room {
 		return false
 	}
-	l.cur.Seq, l.cur.RawTime = m.Seq, m.Time
+	l.cur.Seq, l.cur.RawTime = m.Seq, brokerTime(m.Time)
 	if !m.Tick {
 		l.cur.Totals.In++
 		l.fold(m)
@@ -178,7 +182,7 @@ func (l *Ledger) Fold(m Message, room int) bool {
 // closes and forgets every incident that is due by then. It returns false when
 // room ran out first: Take then, and settle again.
 func (l *Ledger) Settle(at time.Time, room int) bool {
-	if at.After(l.cur.Time) {
+	if at = brokerTime(at); at.After(l.cur.Time) {
 		l.cur.Time = at
 	}
 	for {
@@ -193,6 +197,10 @@ func (l *Ledger) Settle(at time.Time, room int) bool {
 	}
 }
 
+// brokerTime is t without what differs between machines and is lost in JSON: the
+// zone, and the reading of the monotonic clock.
+func brokerTime(t time.Time) time.Time { return t.Round(0).UTC() }
+
 // Take returns what has changed since the last Take and starts anew.
 func (l *Ledger) Take() Changes {
 	out := l.out
@@ -204,7 +212,7 @@ func (l *Ledger) Take() Changes {
 		}
 		out.Forgotten = append(out.Forgotten, fp)
 	}
-	l.out, l.touched = Changes{}, map[string]bool{}
+	l.out, l.touched, l.weight = Changes{}, map[string]bool{}, 0
 	return out
 }
 
@@ -343,6 +351,7 @@ func (l *Ledger) report(in *Incident, kind string, at time.Time) {
 	verdict, advice := l.explain(in.Evidence)
 	r := newReport(in, kind, at, verdict, advice)
 	l.out.Reports = append(l.out.Reports, r)
+	l.weight += 3 * len(r.Markdown)
 	l.cur.Totals.Reports++
 	if kind == KindClosed {
 		return
@@ -350,6 +359,7 @@ func (l *Ledger) report(in *Incident, kind string, at time.Time) {
 	tasks := newTasks(in, &r)
 	for _, t := range tasks {
 		in.Tasks = append(in.Tasks, t.Mitigation)
+		l.weight += 3 * len(t.Body)
 	}
 	l.out.Tasks = append(l.out.Tasks, tasks...)
 	l.cur.Totals.Tasks += uint64(len(tasks))
@@ -360,7 +370,7 @@ func (l *Ledger) report(in *Incident, kind string, at time.Time) {
 func (l *Ledger) explain(a *Alert) (v Verdict, advice Advice) {
 	defer func() {
 		if p := recover(); p != nil {
-			v.Notes = append(v.Notes, Visible(fmt.Sprintf("the playbook failed on this alert: %v", p)))
+			v.Notes = append(slices.Clip(v.Notes), Visible(fmt.Sprintf("the playbook failed on this alert: %v", p)))
 			advice = Advice{
 				Title:   "Alert without an explanation",
 				Meaning: []Text{Say("The playbook for this rule failed on this alert, so only what the alert itself says stands below. Please report it.")},

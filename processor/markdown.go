@@ -31,6 +31,9 @@ func Visible(s string) string {
 	return b.String()
 }
 
+// blank are characters that are graphic by category and yet show nothing.
+var blank = &unicode.RangeTable{}
+
 func visible(s string) bool {
 	for _, r := range s {
 		if r == utf8.RuneError || !shown(r) {
@@ -43,7 +46,8 @@ func visible(s string) bool {
 // shown reports whether r may stand in output as it is. U+FFFD may: falcosidekick
 // leaves it where it cut a character in two.
 func shown(r rune) bool {
-	return r == ' ' || r == utf8.RuneError || unicode.IsGraphic(r) && !unicode.IsSpace(r)
+	return r == ' ' || r == utf8.RuneError ||
+		unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.In(r, blank)
 }
 
 // CodeSpan returns s as a Markdown code span that s cannot leave: the fence is
@@ -54,7 +58,7 @@ func CodeSpan(s string) string {
 		return "(empty)"
 	}
 	fence := strings.Repeat("`", longestRun(s, '`')+1)
-	if s[0] == '`' || s[len(s)-1] == '`' || s[0] == ' ' && s[len(s)-1] == ' ' {
+	if s[0] == '`' || s[len(s)-1] == '`' || s[0] == ' ' && s[len(s)-1] == ' ' && strings.Trim(s, " ") != "" {
 		s = " " + s + " "
 	}
 	return fence + s + fence

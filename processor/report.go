@@ -140,7 +140,8 @@ func title(a *Alert, advice Advice) string {
 func summary(a *Alert, r *Report) Text {
 	t := Text{
 		{Text: "Falco's rule "}, {a.Rule, true},
-		{Text: fmt.Sprintf(" (priority **%s**, source **%s**) fired %s", a.Priority, Escape(a.Source), times(r.Occurrences.Count))},
+		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)}, {a.Source, true},
+		{Text: ") fired " + times(r.Occurrences.Count)},
 	}
 	t = append(t, whereText(a)...)
 	if p, ok := Derive(a, "executable"); ok {

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,6 +64,15 @@ type Step struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
+// Shrink makes a task that is too long to publish shorter: its steps go, and
+// its text keeps the summary and says so. Text is never cut inside a line, where
+// that would let a value out of its code span.
+func (t *Task) Shrink() {
+	t.Steps = []Step{}
+	t.Body, _, _ = strings.Cut(t.Body, taskHeading)
+	t.Body += "\nThe task was too long to publish whole; its steps were left out.\n"
+}
+
 // maxTasks bounds the tasks of one incident.
 const maxTasks = 16
 
@@ -117,10 +127,12 @@ func taskPriority(s Severity, h Horizon) int {
 	return min(p, 5)
 }
 
+const taskHeading = "## What to Do\n\n"
+
 func taskBody(r *Report, m *Mitigation) string {
 	p := &page{}
 	p.line("%s\n", r.Summary.Markdown())
-	p.line("## What to Do\n")
+	p.WriteString(taskHeading)
 	p.mitigation(m)
 	p.line("\n---\n\nIncident %s, mitigation %s. The report %s explains the alert.",
 		CodeSpan(r.Incident), CodeSpan(m.ID), CodeSpan(r.ID))

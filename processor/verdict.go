@@ -150,7 +150,7 @@ const (
 // Command is a line to paste into a shell. It is built from an argument vector;
 // values of the alert in it are quoted.
 type Command struct {
-	// Where is the place to run it: kubernetes, container, host, cloud or local.
+	// Where is the place to run it: kubernetes, container, host, cloud, local or any.
 	Where string `json:"where"`
 	Line  string `json:"line"`
 	// Explain says what the command does.

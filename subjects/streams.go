@@ -1,6 +1,7 @@
 package subjects
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -29,7 +30,8 @@ const (
 	contract      = "1"
 )
 
-// Layout is what an operator may choose about the streams.
+// Layout is what an operator may choose about the streams. What is left zero
+// takes its default where a stream is made, and is not compared where one exists.
 type Layout struct {
 	// Partitions is fixed when FALCO is made; 1 to 256.
 	Partitions int
@@ -46,16 +48,20 @@ type Layout struct {
 	OutputMaxBytes int64
 }
 
-// DefaultLayout is what setup makes unless told otherwise.
-func DefaultLayout() Layout {
-	return Layout{
-		Partitions: DefaultPartitions, Replicas: 1,
-		RawMaxAge: 72 * time.Hour, RawMaxBytes: 8 << 30, OutputMaxBytes: 8 << 30,
-	}
+// WithDefaults fills in what was left out: 16 partitions, one replica, alerts
+// kept for 72 hours, at most 8 GiB for each stream.
+func (l Layout) WithDefaults() Layout {
+	l.Partitions = cmp.Or(l.Partitions, DefaultPartitions)
+	l.Replicas = cmp.Or(l.Replicas, 1)
+	l.RawMaxAge = cmp.Or(l.RawMaxAge, 72*time.Hour)
+	l.RawMaxBytes = cmp.Or(l.RawMaxBytes, 8<<30)
+	l.OutputMaxBytes = cmp.Or(l.OutputMaxBytes, 8<<30)
+	return l
 }
 
 // Validate says what is wrong with the layout and what is allowed.
 func (l Layout) Validate() error {
+	l = l.WithDefaults()
 	switch {
 	case l.Partitions < 1 || l.Partitions > 256:
 		return fmt.Errorf("partitions is %d: want 1 to 256", l.Partitions)

@@ -1,0 +1,252 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// Limits of one commit. The server takes 1,000 messages a batch; the rest is
+// room for cursors.
+const (
+	maxBatch      = 900
+	maxBatchBytes = 16 << 20
+	maxBody       = 900 << 10
+)
+
+// Error codes of JetStream that the client library does not name, from
+// nats-server's server/errors.json.
+const (
+	codeStoreFailed      = 10077
+	codeNoStorage        = 10047
+	codeSubjectOverlap   = 10065
+	codeIncompleteBatch  = 10176
+	codeDuplicateInBatch = 10201
+	codeTooManyBatches   = 10210
+	codeClusterNoLeader  = 10008
+)
+
+// outcome is what is known after a commit was tried.
+type outcome int
+
+const (
+	committed outcome = iota
+	refused           // surely not stored; the same again may work
+	conflict          // surely not stored; someone else owns one of the partitions
+	repeated          // surely not stored; an output exists already
+	doubtful          // may be stored or not
+)
+
+// judge reads the outcome from the error of a batch.
+func judge(err error) outcome {
+	if err == nil {
+		return committed
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return doubtful
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return conflict
+	case codeIncompleteBatch, codeTooManyBatches, codeStoreFailed, codeNoStorage, jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return refused
+	case codeDuplicateInBatch:
+		return repeated
+	}
+	if api.Code == 429 {
+		return refused
+	}
+	return doubtful
+}
+
+// share is one partition's part of a commit.
+type share struct {
+	p       *partition
+	changes processor.Changes
+	cursor  Cursor
+	msgs    []*nats.Msg
+	// revised are the fingerprints whose states msgs hold from the second on, in
+	// order; the first message is the cursor.
+	revised []string
+}
+
+// encode makes the messages of one partition's changes: the cursor, the states,
+// then the outputs.
+func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
+	s := &share{p: p, changes: ch, cursor: p.cur}
+	s.cursor.Cursor = ch.Cursor
+	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
+		return nil, err
+	}
+	for _, in := range ch.Incidents {
+		rev, known := p.revs[in.Fingerprint]
+		if err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known); err != nil {
+			return nil, err
+		}
+		s.revised = append(s.revised, in.Fingerprint)
+	}
+	for _, fp := range ch.Forgotten {
+		s.forget(fp)
+	}
+	return s, s.outputs(ch, w.cfg.Retention)
+}
+
+// put adds a message that is compared and set. A subject that was never seen, or
+// was forgotten, is not compared: the cursor in the same batch guards it.
+func (s *share) put(subject string, body any, rev uint64, known bool) error {
+	data, err := EncodeJSON(body)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", subject, err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = data
+	if known {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	}
+	s.msgs = append(s.msgs, m)
+	return nil
+}
+
+// forget replaces a stored state by an empty one that soon expires.
+func (s *share) forget(fingerprint string) {
+	rev, known := s.p.revs[fingerprint]
+	if !known {
+		return // it was never stored
+	}
+	m := nats.NewMsg(subjects.State(s.p.n, fingerprint))
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	m.Header.Set(jetstream.MsgTTLHeader, "1m")
+	s.msgs = append(s.msgs, m)
+}
+
+func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
+	var errs []error
+	for i := range ch.Reports {
+		r := &ch.Reports[i]
+		subject := subjects.Report(r.Severity.String(), processor.Slug(r.Rule), r.Incident, r.Kind)
+		errs = append(errs, s.output(subject, r.ID, r.Schema, r, retention, r.Shrink))
+	}
+	for i := range ch.Tasks {
+		t := &ch.Tasks[i]
+		subject := subjects.Task(t.Severity.String(), string(t.Kind), t.Incident, t.Mitigation)
+		errs = append(errs, s.output(subject, t.ID, t.Schema, t, retention, t.Shrink))
+	}
+	for i := range ch.Dead {
+		d := &ch.Dead[i]
+		id := fmt.Sprintf("dead/%d-%s", d.Seq, Era(s.cursor.Created))
+		errs = append(errs, s.output(subjects.DeadLetter(d.Seq), id, d.Schema, d, deadRetention(retention), func() {}))
+	}
+	return errors.Join(errs...)
+}
+
+// deadRetention keeps dead letters longer than outputs: someone has to look.
+func deadRetention(retention time.Duration) time.Duration { return 4 * retention }
+
+// output adds a message that consumers read. A body too long to publish is
+// shortened by shrink.
+func (s *share) output(subject, id, schema string, body any, ttl time.Duration, shrink func()) error {
+	data, err := EncodeJSON(body)
+	if err == nil && len(data) > maxBody {
+		shrink()
+		data, err = EncodeJSON(body)
+	}
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", subject, err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = data
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(subjects.HeaderID, id)
+	m.Header.Set(subjects.HeaderSchema, schema)
+	m.Header.Set(subjects.HeaderContentType, "application/json")
+	m.Header.Set(jetstream.MsgTTLHeader, ttl.String())
+	s.msgs = append(s.msgs, m)
+	return nil
+}
+
+// EncodeJSON is how bodies are encoded: json.Marshal without the escaping for
+// HTML, which would make alerts hard to read and long.
+func EncodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// publish stores the shares as one atomic batch and, when it is committed,
+// brings the partitions' revisions up to date.
+func (w *Worker) publish(ctx context.Context, shares []*share) error {
+	var msgs []*nats.Msg
+	for _, s := range shares {
+		msgs = append(msgs, s.msgs...)
+	}
+	last, err := w.store(ctx, msgs)
+	if err != nil {
+		return err
+	}
+	seq := last - uint64(len(msgs)) + 1
+	for _, s := range shares {
+		s.settle(seq)
+		seq += uint64(len(s.msgs))
+	}
+	return nil
+}
+
+// store publishes the messages atomically and returns the last one's sequence;
+// the others' precede it without a gap.
+func (w *Worker) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
+	defer cancel()
+	ack, err := jetstreamext.PublishMsgBatch(ctx, w.cfg.JS, msgs)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// settle notes the revisions of a stored share whose cursor got sequence seq.
+func (s *share) settle(seq uint64) {
+	s.p.cur, s.p.rev = s.cursor, seq
+	for i, fp := range s.revised {
+		s.p.revs[fp] = seq + 1 + uint64(i)
+	}
+	for _, fp := range s.changes.Forgotten {
+		delete(s.p.revs, fp)
+	}
+}
+
+// missing leaves out of a share the outputs that exist already. It is needed
+// only after the server refused a batch for one: FALCONER was then restored, or
+// lost its newest messages, and consumers may have seen what it held.
+func (w *Worker) missing(ctx context.Context, s *share) error {
+	kept := s.msgs[:0:0]
+	for _, m := range s.msgs {
+		if m.Header.Get(jetstream.MsgIDHeader) != "" {
+			_, err := lastOf(ctx, w.cfg.JS, subjects.OutputStream, m.Subject)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, errNotFound) {
+				return err
+			}
+		}
+		kept = append(kept, m)
+	}
+	s.msgs = kept
+	return nil
+}

@@ -1,0 +1,123 @@
+package stream
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// cursorSchema is the form of a partition's stored cursor.
+const cursorSchema = "cursor.v1"
+
+// Cursor is a partition's stored read position, and who owns it.
+type Cursor struct {
+	Schema    string `json:"schema"`
+	Partition int    `json:"partition"`
+	// Epoch counts the owners the partition has had; it never decreases.
+	Epoch uint64 `json:"epoch"`
+	// Owner is the worker that wrote the last fence. It may be gone since.
+	Owner string `json:"owner"`
+	// Created is when the raw stream was made; a change starts a new era.
+	Created time.Time `json:"created"`
+	processor.Cursor
+}
+
+// Era names a life of the raw stream by when it was made, as it stands in
+// incident ids.
+func Era(created time.Time) string { return strconv.FormatInt(created.UnixMilli(), 36) }
+
+// stored is the newest message of a subject.
+type stored struct {
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Time    time.Time `json:"time"`
+	Data    []byte    `json:"-"`
+}
+
+// Errors of lastOf that callers branch on.
+var errNotFound = errors.New("no message found")
+
+// lastOf asks the stream's leader for the newest message of a subject. It never
+// uses direct get, which a follower that lags behind may answer.
+func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string) (stored, error) {
+	return get(ctx, js, stream, fmt.Sprintf(`{"last_by_subj":%q}`, subject))
+}
+
+// at asks the stream's leader for the message at a sequence.
+func at(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) (stored, error) {
+	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d}`, seq))
+}
+
+func get(ctx context.Context, js jetstream.JetStream, stream, request string) (stored, error) {
+	msg, err := js.Conn().RequestWithContext(ctx, apiPrefix(js)+"STREAM.MSG.GET."+stream, []byte(request))
+	if err != nil {
+		return stored{}, fmt.Errorf("getting a message of %s: %w", stream, err)
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			stored
+			Data string `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return stored{}, fmt.Errorf("getting a message of %s: %w", stream, err)
+	}
+	switch {
+	case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return stored{}, errNotFound
+	case resp.Error != nil:
+		return stored{}, fmt.Errorf("getting a message of %s: %w", stream, resp.Error)
+	case resp.Message == nil:
+		return stored{}, fmt.Errorf("getting a message of %s: empty answer", stream)
+	}
+	out := resp.Message.stored
+	out.Data, err = base64.StdEncoding.DecodeString(resp.Message.Data)
+	return out, err
+}
+
+// apiPrefix is where the JetStream API of this context listens.
+func apiPrefix(js jetstream.JetStream) string {
+	opts := js.Options()
+	switch {
+	case opts.APIPrefix != "":
+		return opts.APIPrefix
+	case opts.Domain != "":
+		return "$JS." + opts.Domain + ".API."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// readCursor returns a partition's cursor and its revision, which are zero when
+// the partition has never been owned.
+func readCursor(ctx context.Context, js jetstream.JetStream, partition int) (Cursor, uint64, error) {
+	msg, err := lastOf(ctx, js, subjects.OutputStream, subjects.Cursor(partition))
+	if errors.Is(err, errNotFound) {
+		return Cursor{Schema: cursorSchema, Partition: partition}, 0, nil
+	}
+	if err != nil {
+		return Cursor{}, 0, err
+	}
+	c, err := decodeCursor(msg.Data)
+	return c, msg.Seq, err
+}
+
+func decodeCursor(data []byte) (Cursor, error) {
+	var c Cursor
+	if err := json.Unmarshal(data, &c); err != nil {
+		return Cursor{}, fmt.Errorf("reading a cursor: %w", err)
+	}
+	if c.Schema != cursorSchema {
+		return Cursor{}, fmt.Errorf("reading the cursor of partition %d: its form is %q, this falconer writes %q: run one version of falconer only", c.Partition, c.Schema, cursorSchema)
+	}
+	return c, nil
+}

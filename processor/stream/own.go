@@ -1,0 +1,303 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// pullExpiry bounds one pull request; stalls equal to the client's default of
+// thirty seconds were seen.
+const pullExpiry = 5 * time.Second
+
+// errFenced says that another worker took the partition.
+var errFenced = errors.New("another worker took the partition")
+
+// partition is one partition of the raw stream that this worker owns: its
+// ledger, and the revisions by which its writes are compared and set.
+type partition struct {
+	n      int
+	cur    Cursor // as last stored
+	rev    uint64 // of the stored cursor
+	revs   map[string]uint64
+	ledger *processor.Ledger
+	reader *reader
+	// behind is how many messages were waiting when the last one was delivered.
+	behind uint64
+}
+
+// own takes a partition: it writes the fence, loads the state that the fence
+// protects, and starts to read after the cursor. Any error means that nothing
+// is owned and that it may be tried again.
+func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
+	p := &partition{n: n, revs: map[string]uint64{}}
+	if err := w.fence(ctx, p); err != nil {
+		return nil, fmt.Errorf("fencing partition %d: %w", n, err)
+	}
+	states, err := w.load(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("loading partition %d: %w", n, err)
+	}
+	p.ledger = processor.NewLedger(processor.Options{
+		Book: w.cfg.Book, Era: Era(p.cur.Created), Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen,
+	})
+	p.ledger.Restore(p.cur.Cursor, states)
+	if p.reader, err = w.read(ctx, p); err != nil {
+		return nil, fmt.Errorf("reading partition %d: %w", n, err)
+	}
+	w.cfg.Log.Debug().Int("partition", n).Uint64("epoch", p.cur.Epoch).Uint64("seq", p.cur.Seq).Int("open", p.ledger.Open()).Msg("partition owned")
+	return p, nil
+}
+
+// fence writes the cursor with a new epoch. Once it is stored, every commit of
+// an earlier owner fails.
+func (w *Worker) fence(ctx context.Context, p *partition) error {
+	cur, rev, err := readCursor(ctx, w.cfg.JS, p.n)
+	if err != nil {
+		return err
+	}
+	created, err := w.created(ctx)
+	if err != nil {
+		return err
+	}
+	if cur, err = w.sameLife(ctx, cur, created); err != nil {
+		return err
+	}
+	cur.Epoch++
+	cur.Owner = w.cfg.ID
+	data, err := json.Marshal(cur)
+	if err != nil {
+		return err
+	}
+	ack, err := w.cfg.JS.Publish(ctx, subjects.Cursor(p.n), data,
+		jetstream.WithExpectStream(subjects.OutputStream), jetstream.WithExpectLastSequencePerSubject(rev))
+	if err != nil {
+		return err
+	}
+	p.cur, p.rev = cur, ack.Sequence
+	return nil
+}
+
+// created returns when the raw stream was made.
+func (w *Worker) created(ctx context.Context) (time.Time, error) {
+	s, err := w.cfg.JS.Stream(ctx, subjects.RawStream)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
+	}
+	return s.CachedInfo().Created.UTC(), nil
+}
+
+// sameLife checks that the cursor speaks of the raw stream as it is. When the
+// stream was made anew since (or restored, or truncated), its sequences mean
+// something else: reading goes on from the first message after the cursor's time.
+func (w *Worker) sameLife(ctx context.Context, cur Cursor, created time.Time) (Cursor, error) {
+	same := cur.Created.Equal(created)
+	if same && cur.Seq > 0 {
+		m, err := at(ctx, w.cfg.JS, subjects.RawStream, cur.Seq)
+		switch {
+		case errors.Is(err, errNotFound): // aged out
+		case err != nil:
+			return cur, err
+		default:
+			same = m.Time.Equal(cur.RawTime)
+		}
+	}
+	if same || cur.Created.IsZero() {
+		cur.Created = created
+		return cur, nil
+	}
+	w.cfg.Log.Warn().Int("partition", cur.Partition).Time("was", cur.Created).Time("is", created).
+		Msgf("stream %s is not the one the cursor was written for; going on by time", subjects.RawStream)
+	cur.Created = created
+	seq, err := w.seqAfter(ctx, cur.RawTime)
+	cur.Seq = seq
+	return cur, err
+}
+
+// seqAfter returns the sequence of the last message at or before t.
+func (w *Worker) seqAfter(ctx context.Context, t time.Time) (uint64, error) {
+	start := t.Add(time.Nanosecond)
+	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.RawStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = w.cfg.JS.DeleteConsumer(ctx, subjects.RawStream, c.CachedInfo().Name) }()
+	return c.CachedInfo().Delivered.Stream, nil
+}
+
+// load reads the partition's incident states, up to the fence: what stands
+// before it is complete, and nothing that counts can come after it.
+func (w *Worker) load(ctx context.Context, p *partition) ([]*processor.Incident, error) {
+	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.OutputStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		FilterSubjects: []string{
+			subjects.PartitionStates(p.n), subjects.Cursor(p.n),
+		},
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.cfg.JS.DeleteConsumer(ctx, subjects.OutputStream, c.CachedInfo().Name) }()
+	msgs, err := c.Messages(jetstream.PullMaxMessages(1000), jetstream.PullExpiry(pullExpiry))
+	if err != nil {
+		return nil, err
+	}
+	defer msgs.Stop()
+	stop := context.AfterFunc(ctx, msgs.Stop)
+	defer stop()
+	var states []*processor.Incident
+	for next := uint64(1); ; next++ {
+		msg, err := msgs.Next()
+		if err != nil {
+			return nil, err
+		}
+		meta, err := contiguous(msg, next)
+		if err != nil {
+			return nil, err
+		}
+		if msg.Subject() == subjects.Cursor(p.n) {
+			if meta.Sequence.Stream != p.rev {
+				return nil, errFenced
+			}
+			return states, nil
+		}
+		if in, err := p.state(msg, meta); err != nil {
+			return nil, err
+		} else if in != nil {
+			states = append(states, in)
+		}
+	}
+}
+
+// state reads one stored incident; an empty body is one that was forgotten.
+func (p *partition) state(msg jetstream.Msg, meta *jetstream.MsgMetadata) (*processor.Incident, error) {
+	if len(msg.Data()) == 0 {
+		return nil, nil
+	}
+	in := &processor.Incident{}
+	if err := json.Unmarshal(msg.Data(), in); err != nil {
+		return nil, fmt.Errorf("state %s: %w", msg.Subject(), err)
+	}
+	if in.Schema != processor.IncidentSchema {
+		return nil, fmt.Errorf("state %s has the form %q, this falconer writes %q: run one version of falconer only", msg.Subject(), in.Schema, processor.IncidentSchema)
+	}
+	p.revs[in.Fingerprint] = meta.Sequence.Stream
+	return in, nil
+}
+
+// contiguous reads a message's metadata and checks that none before it was lost.
+func contiguous(msg jetstream.Msg, next uint64) (*jetstream.MsgMetadata, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	if meta.Sequence.Consumer != next {
+		return nil, fmt.Errorf("delivery %d came where %d was due", meta.Sequence.Consumer, next)
+	}
+	return meta, nil
+}
+
+// reader delivers a partition's messages, in order and without a gap, until it
+// is stopped or in doubt.
+type reader struct {
+	msgs jetstream.MessagesContext
+	done chan struct{}
+}
+
+// delivery is a message for the worker's loop, or the reason why none follow.
+type delivery struct {
+	p      *partition
+	msg    processor.Message
+	behind uint64
+	err    error
+}
+
+// read starts to read the raw stream after the partition's cursor. Deliveries go
+// to the worker's inbox, the last of them with an error.
+func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
+	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.RawStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.cur.Seq + 1,
+		FilterSubjects: subjects.Raw(p.n), AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The stream may have been made anew since the fence looked at it.
+	if created, err := w.created(ctx); err != nil || !created.Equal(p.cur.Created) {
+		return nil, errors.Join(err, fmt.Errorf("stream %s was made anew just now", subjects.RawStream))
+	}
+	msgs, err := c.Messages(jetstream.PullMaxMessages(w.cfg.Prefetch), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(2*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{msgs: msgs, done: make(chan struct{})}
+	w.running.Go(func() { r.run(w, p) })
+	return r, nil
+}
+
+func (r *reader) run(w *Worker, p *partition) {
+	for next := uint64(1); ; next++ {
+		d := delivery{p: p}
+		msg, err := r.msgs.Next()
+		var meta *jetstream.MsgMetadata
+		if err == nil {
+			meta, err = contiguous(msg, next)
+		}
+		if err == nil {
+			d.msg, d.behind = message(msg, meta), meta.NumPending
+		}
+		d.err = err
+		select {
+		case w.inbox <- d:
+		case <-r.done:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// stop ends the reader. Deliveries that wait in the inbox are the caller's to ignore.
+func (r *reader) stop() {
+	close(r.done)
+	r.msgs.Stop()
+}
+
+func message(msg jetstream.Msg, meta *jetstream.MsgMetadata) processor.Message {
+	return processor.Message{
+		Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(msg.Subject()),
+		Data: msg.Data(), Tick: subjects.IsTick(msg.Subject()),
+	}
+}
+
+// tick asks the broker for the time when the partition is quiet and something
+// is due: a message whose place in the stream proves that all before was counted.
+// It is sent without waiting for an answer: if it is lost, the next one will do.
+func (w *Worker) tick(p *partition) {
+	due, ok := p.ledger.NextDue()
+	now := w.cfg.Now()
+	if !ok || p.behind > 0 || due.After(now) {
+		return
+	}
+	msg := nats.NewMsg(subjects.Tick(p.n))
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("tick-%d-%s", p.n, strconv.FormatInt(now.Unix(), 36)))
+	msg.Header.Set(jetstream.MsgTTLHeader, "1m")
+	if err := w.cfg.JS.Conn().PublishMsg(msg); err != nil {
+		w.cfg.Log.Warn().Err(err).Int("partition", p.n).Msg("tick not published; incidents of a quiet partition close late")
+	}
+}
