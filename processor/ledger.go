@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/sha256"
 	"encoding/hex"
@@ -269,7 +270,7 @@ func (l *Ledger) examine(m Message) (e examined, err error) {
 	e.alert.redact(l.opts.Redaction)
 	if l.opts.Redaction != RedactNothing {
 		for name, v := range e.values {
-			e.values[name] = hideSecrets(v)
+			e.values[name] = hideField(name, v)
 		}
 	}
 	e.verdict = l.opts.Book.Judge(e.alert)
@@ -365,9 +366,22 @@ func (l *Ledger) report(in *Incident, kind string, at time.Time) {
 	l.cur.Totals.Tasks += uint64(len(tasks))
 }
 
-// explain asks the book about the alert. A playbook that fails must not cost
-// the incident its report: what can be said without it is said.
-func (l *Ledger) explain(a *Alert) (v Verdict, advice Advice) {
+// explain asks the book about the alert, and fills in what no report may lack.
+func (l *Ledger) explain(a *Alert) (Verdict, Advice) {
+	v, advice := l.ask(a)
+	v.Confidence = cmp.Or(v.Confidence, "low")
+	if v.Why == nil {
+		v.Why = []Contribution{}
+	}
+	if len(advice.Meaning) == 0 {
+		advice.Meaning = []Text{Say("The playbook does not say what this behaviour means.")}
+	}
+	return v, advice
+}
+
+// ask asks the book. A playbook that fails must not cost the incident its
+// report: what can be said without it is said.
+func (l *Ledger) ask(a *Alert) (v Verdict, advice Advice) {
 	defer func() {
 		if p := recover(); p != nil {
 			v.Notes = append(slices.Clip(v.Notes), Visible(fmt.Sprintf("the playbook failed on this alert: %v", p)))
@@ -426,4 +440,24 @@ func (q *dueQueue) refresh(incidents map[string]*Incident) {
 			return
 		}
 	}
+}
+
+// Snapshot returns a report of kind KindOpen for every open incident as it
+// stands, in the order in which they opened. It changes nothing.
+func (l *Ledger) Snapshot() []Report {
+	var open []*Incident
+	for _, in := range l.incidents {
+		if !in.Closed {
+			open = append(open, in)
+		}
+	}
+	slices.SortFunc(open, func(a, b *Incident) int {
+		return Mark{a.Opened, a.ID}.compare(Mark{b.Opened, b.ID})
+	})
+	reports := make([]Report, len(open))
+	for i, in := range open {
+		verdict, advice := l.explain(in.Evidence)
+		reports[i] = newReport(in, KindOpen, l.cur.Time, verdict, advice)
+	}
+	return reports
 }

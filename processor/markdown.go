@@ -31,9 +31,6 @@ func Visible(s string) string {
 	return b.String()
 }
 
-// blank are characters that are graphic by category and yet show nothing.
-var blank = &unicode.RangeTable{}
-
 func visible(s string) bool {
 	for _, r := range s {
 		if r == utf8.RuneError || !shown(r) {
@@ -44,10 +41,15 @@ func visible(s string) bool {
 }
 
 // shown reports whether r may stand in output as it is. U+FFFD may: falcosidekick
-// leaves it where it cut a character in two.
+// leaves it where it cut a character in two. Fillers, variation selectors and
+// the blank Braille pattern may not: they count as letters or symbols and yet
+// show nothing.
 func shown(r rune) bool {
-	return r == ' ' || r == utf8.RuneError ||
-		unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.In(r, blank)
+	if r < utf8.RuneSelf {
+		return r >= ' ' && r < 0x7f
+	}
+	return r == utf8.RuneError || unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != '\u2800' &&
+		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // CodeSpan returns s as a Markdown code span that s cannot leave: the fence is
@@ -91,15 +93,19 @@ func visibleLine(l string) string {
 	return strings.Join(parts, "\t")
 }
 
-// Escape returns s as Markdown text in which nothing is markup.
+// Escape returns s as Markdown text in which nothing is markup, nor a link to
+// those readers that make one of every address.
 func Escape(s string) string {
 	s = Visible(s)
 	var b strings.Builder
+	var before rune
 	for _, r := range s {
-		if r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r)) && !strings.ContainsRune(",.:;'%/ ", r) {
+		address := r == '/' && before == ':' || r == '.' && (before == 'w' || before == 'W')
+		if address || r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r)) && !strings.ContainsRune(",.:;'%/ ", r) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
+		before = r
 	}
 	out := b.String()
 	// A number and a dot at the start of a line would open a list.

@@ -11,8 +11,9 @@ type Redaction string
 // The levels of redaction.
 const (
 	// RedactSecrets, the default, hides values of password, token and key
-	// options and variables, credentials in URLs, bearer tokens, and strings of
-	// a well-known form: AWS access keys, GitHub and Slack tokens, JWTs, private keys.
+	// options and variables, credentials in URLs and in the options of common
+	// clients, bearer tokens, and strings of a well-known form: AWS access keys,
+	// GitHub and Slack tokens, JWTs, private keys.
 	RedactSecrets Redaction = "secrets"
 	// RedactNothing shows alerts as they are.
 	RedactNothing Redaction = "nothing"
@@ -21,19 +22,51 @@ const (
 // Redacted stands where a secret was.
 const Redacted = "[redacted]"
 
-// secretForms match a secret in group "s"; what surrounds it stays.
+// Parts of secretForms.
+const (
+	// secretWord names a secret wherever it stands in a name: "PGPASSWORD",
+	// "clientSecret". The others do so only on their own or after "_" or "-":
+	// "bypass" and "OLDPWD" name none, and "PWD" is the shell's directory.
+	secretWord = `passw(?:or)?d|passphrase|sshpass|secret|token|redis(?:cli)?_auth|` +
+		`(?:secret|access|private|api|auth|encryption|signing|master|account)[_-]?key`
+	secretName = `(?:` + secretWord + `|(?:\b|[_-])(?:pass|credentials?)|[_-]pwd)\\?["']?`
+
+	// A value in quotes may lack the closing one, because it was cut.
+	quoted = `\\"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?`
+	bare   = `[^\s"'&;,|]+`
+)
+
+// secretForms match a secret in their only group; what surrounds it stays.
 var secretForms = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)(?:\b|[_-])(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)["']?\s*[=:]\s*(?P<s>"[^"]*"|'[^']*'|[^\s"'&;,|]+)`),
-	regexp.MustCompile(`(?i)(?:^|\s)--?(?:pass(?:word|wd|phrase)?|pwd|secret|token|api-?key|access-?key|secret-?key)\s+(?P<s>"[^"]*"|'[^']*'|[^\s-][^\s]*)`),
-	regexp.MustCompile(`(?i)\bauthorization:?\s*(?:basic|bearer|token)\s+(?P<s>[^\s"']+)`),
-	regexp.MustCompile(`(?i)\bbearer\s+(?P<s>[A-Za-z0-9._~+/-]{12,}=*)`),
-	regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:(?P<s>[^\s/@]+)@`),
-	regexp.MustCompile(`\b(?P<s>(?:AKIA|ASIA)[A-Z0-9]{16})\b`),
-	regexp.MustCompile(`\b(?P<s>gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,})`),
-	regexp.MustCompile(`\b(?P<s>eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)`),
-	regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<s>[^-]+)`),
-	regexp.MustCompile(`(?:^|\s)(?:mysql|mysqldump|mariadb|sshpass)\b[^|;]*?\s-p(?P<s>[^\s=]+)`),
+	// name=value, and name = value unless an option follows.
+	regexp.MustCompile(`(?i)` + secretName + `\s*=+(` + quoted + `|` + bare + `)`),
+	regexp.MustCompile(`(?i)` + secretName + `\s*=+\s+(` + quoted + `|[^\s"'&;,|-][^\s"'&;,|]*)`),
+	regexp.MustCompile(`(?i)\bpwd\s*=\s*(` + quoted + `|[^\s"'&;,|/-][^\s"'&;,|]*)`),
+	// name:value and name: value, but neither "/run/db_password:ro" nor
+	// "/a:/etc/passwd:/b" nor "arn:...:secret:name", which are names of places.
+	regexp.MustCompile(`(?i)(?:^|[^\w./:-])[\w.-]*` + secretName + `:(` + quoted + `|[^\s"'&;,|/:][^\s"'&;,|]*)`),
+	regexp.MustCompile(`(?i)(?:^|[^\w./:-])[\w.-]*` + secretName + `\s*:\s+(` + quoted + `|` + bare + `)`),
+	// --db-password value
+	regexp.MustCompile(`(?i)(?:^|\s)--?(?:[a-z0-9]+[._-])*(?:` + secretWord + `|pass|pwd)\s+(` + quoted + `|[^\s"'-]\S*)`),
+	regexp.MustCompile(`(?i)\baws_(?:secret_access_key|session_token)\s+([^\s"'-]\S*)`),
+	// Credentials in requests and addresses.
+	regexp.MustCompile(`(?i)\bauthorization["']?\s*[:=]?\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`),
+	regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/-]{12,}=*)`),
+	regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:([^\s/?#]+)@`),
+	// Options of common clients.
+	regexp.MustCompile(`\b(?:mysql|mariadb)[a-z_-]*\b[^|;]*?\s-p(\S+)`),
+	regexp.MustCompile(`\b(?:sshpass|(?:docker|podman|nerdctl|oras|oc|az|registry|auth)\s+login)\b[^|;]*?\s-p\s*([^\s-]\S*)`),
+	regexp.MustCompile(`\bcurl\b[^|;]*?\s(?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)[\s=]*["']?[^\s:"']*:([^\s"']+)`),
+	regexp.MustCompile(`\bredis-cli\b[^|;]*?\s-a\s+(\S+)`),
+	// Well-known forms.
+	regexp.MustCompile(`\b((?:AKIA|ASIA)[A-Z0-9]{16})\b`),
+	regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,})`),
+	regexp.MustCompile(`\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)`),
+	regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----([^-]+)`),
 }
+
+// secretField matches the names of output fields whose whole value is a secret.
+var secretField = regexp.MustCompile(`(?i)^proc\.a?env\[[^\]]*` + secretName)
 
 // redact replaces secrets in the alert's values and output, and says so.
 func (a *Alert) redact(level Redaction) {
@@ -41,30 +74,35 @@ func (a *Alert) redact(level Redaction) {
 		return
 	}
 	found := false
-	hide := func(v string) string {
-		out := hideSecrets(v)
-		found = found || out != v
-		return out
-	}
 	for name, v := range a.Fields {
-		a.Fields[name] = hide(v)
+		a.Fields[name] = hideField(name, v)
+		found = found || a.Fields[name] != v
 	}
-	a.Output = hide(a.Output)
+	if out := hideSecrets(a.Output); out != a.Output {
+		a.Output, found = out, true
+	}
 	if found {
 		a.Notes = append(a.Notes, "what looked like a secret was replaced by "+Redacted)
 	}
 }
 
+// hideField hides the secrets in the value of an output field.
+func hideField(name, v string) string {
+	if strings.HasPrefix(name, "proc.") && secretField.MatchString(name) {
+		return Redacted
+	}
+	return hideSecrets(v)
+}
+
 // secretMarks are the words one of which stands in, or before, every secret
 // that secretForms know. Most values have none, and are spared the expressions.
 var secretMarks = []string{
-	"pass", "pwd", "secret", "token", "key", "credential", "bearer", "authorization",
-	"://", "akia", "asia", "gh", "glpat-", "xox", "eyj", " -p",
+	"pass", "pwd", "secret", "token", "key", "credential", "bearer", "auth", "://", " -p",
+	"curl", "redis-cli", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "eyj",
 }
 
 func hideSecrets(v string) string {
-	low := strings.ToLower(v)
-	if !containsAny(low, secretMarks) {
+	if !containsAny(strings.ToLower(v), secretMarks) {
 		return v
 	}
 	for _, form := range secretForms {

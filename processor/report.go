@@ -16,6 +16,8 @@ const (
 	KindOpened    = "opened"
 	KindEscalated = "escalated-"
 	KindClosed    = "closed"
+	// KindOpen is a snapshot for offline use; it is never published.
+	KindOpen = "open"
 )
 
 // Report is the analysis of an incident at one moment of its life. It is the

@@ -62,7 +62,7 @@ func sections(a *Alert) []Section {
 	for _, f := range clockFields {
 		shown[f] = true
 	}
-	var out []Section
+	out := []Section{}
 	for _, part := range layout {
 		if s := part.title; s == "File" && networked(a) || s == "Network" && !networked(a) {
 			part.fields = slices.DeleteFunc(slices.Clone(part.fields), func(l label) bool { return l.field == "fd.name" || l.field == "fd.type" })

@@ -70,7 +70,7 @@ type Step struct {
 func (t *Task) Shrink() {
 	t.Steps = []Step{}
 	t.Body, _, _ = strings.Cut(t.Body, taskHeading)
-	t.Body += "\nThe task was too long to publish whole; its steps were left out.\n"
+	t.Body += "The task was too long to publish whole; its steps were left out.\n"
 }
 
 // maxTasks bounds the tasks of one incident.

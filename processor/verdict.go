@@ -62,7 +62,7 @@ type Technique struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name"`
 	URL     string   `json:"url"`
-	Tactics []string `json:"tactics"`
+	Tactics []string `json:"tactics,omitempty"`
 	// Origin says where the mapping comes from: "rule tag" or "playbook".
 	Origin string `json:"origin"`
 }

@@ -38,6 +38,8 @@ type Layout struct {
 	// Replicas is 1, 3 or 5.
 	Replicas int
 	Memory   bool
+	// Small makes the default sizes 1 GiB, for a server that shares its machine.
+	Small bool
 	// SourceStream names an existing stream that holds falco.>; empty means that
 	// FALCO takes the subjects itself.
 	SourceStream string
@@ -51,11 +53,15 @@ type Layout struct {
 // WithDefaults fills in what was left out: 16 partitions, one replica, alerts
 // kept for 72 hours, at most 8 GiB for each stream.
 func (l Layout) WithDefaults() Layout {
+	size := int64(8 << 30)
+	if l.Small {
+		size = 1 << 30
+	}
 	l.Partitions = cmp.Or(l.Partitions, DefaultPartitions)
 	l.Replicas = cmp.Or(l.Replicas, 1)
 	l.RawMaxAge = cmp.Or(l.RawMaxAge, 72*time.Hour)
-	l.RawMaxBytes = cmp.Or(l.RawMaxBytes, 8<<30)
-	l.OutputMaxBytes = cmp.Or(l.OutputMaxBytes, 8<<30)
+	l.RawMaxBytes = cmp.Or(l.RawMaxBytes, size)
+	l.OutputMaxBytes = cmp.Or(l.OutputMaxBytes, size)
 	return l
 }
 

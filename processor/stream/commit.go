@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"falconer/processor"
@@ -135,13 +136,11 @@ func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
 	var errs []error
 	for i := range ch.Reports {
 		r := &ch.Reports[i]
-		subject := subjects.Report(r.Severity.String(), processor.Slug(r.Rule), r.Incident, r.Kind)
-		errs = append(errs, s.output(subject, r.ID, r.Schema, r, retention, r.Shrink))
+		errs = append(errs, s.output(ReportSubject(r), r.ID, r.Schema, r, retention, r.Shrink))
 	}
 	for i := range ch.Tasks {
 		t := &ch.Tasks[i]
-		subject := subjects.Task(t.Severity.String(), string(t.Kind), t.Incident, t.Mitigation)
-		errs = append(errs, s.output(subject, t.ID, t.Schema, t, retention, t.Shrink))
+		errs = append(errs, s.output(TaskSubject(t), t.ID, t.Schema, t, retention, t.Shrink))
 	}
 	for i := range ch.Dead {
 		d := &ch.Dead[i]
@@ -149,6 +148,16 @@ func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
 		errs = append(errs, s.output(subjects.DeadLetter(d.Seq), id, d.Schema, d, deadRetention(retention), func() {}))
 	}
 	return errors.Join(errs...)
+}
+
+// ReportSubject is where a report is published.
+func ReportSubject(r *processor.Report) string {
+	return subjects.Report(r.Severity.String(), processor.Slug(r.Rule), r.Incident, r.Kind)
+}
+
+// TaskSubject is where a task is published.
+func TaskSubject(t *processor.Task) string {
+	return subjects.Task(t.Severity.String(), string(t.Kind), t.Incident, t.Mitigation)
 }
 
 // deadRetention keeps dead letters longer than outputs: someone has to look.
@@ -202,6 +211,7 @@ func (w *Worker) publish(ctx context.Context, shares []*share) error {
 	seq := last - uint64(len(msgs)) + 1
 	for _, s := range shares {
 		s.settle(seq)
+		s.log(w.cfg.Log)
 		seq += uint64(len(s.msgs))
 	}
 	return nil
@@ -227,6 +237,19 @@ func (s *share) settle(seq uint64) {
 	}
 	for _, fp := range s.changes.Forgotten {
 		delete(s.p.revs, fp)
+	}
+}
+
+// log says what was published, a line for each report.
+func (s *share) log(log zerolog.Logger) {
+	for i := range s.changes.Reports {
+		r := &s.changes.Reports[i]
+		log.Info().Str("rule", r.Rule).Str("incident", r.Incident).Str("kind", r.Kind).Stringer("severity", r.Severity).
+			Uint64("count", r.Occurrences.Count).Int("partition", s.p.n).Msg("report")
+	}
+	for i := range s.changes.Dead {
+		d := &s.changes.Dead[i]
+		log.Warn().Uint64("seq", d.Seq).Str("reason", d.Reason).Str("subject", d.Subject).Msg("alert not understood; kept as a dead letter")
 	}
 }
 

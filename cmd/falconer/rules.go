@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"falconer/processor"
+	"falconer/rules"
+)
+
+func builtinBook() (*rules.Book, error) { return rules.Builtin() }
+
+func (a *app) rulesCommand() *cobra.Command {
+	c := &cobra.Command{Use: "rules", Short: "List, show, check and explain playbooks"}
+	lint := &cobra.Command{
+		Use: "lint [DIR ...]", Short: "Find faults in playbooks, by file and line; without DIR, in those built in and yours",
+		Long: "Find faults in playbooks. Errors are what a worker would refuse to start with; warnings are what a\nreader of the reports would miss. Exit code 1 if there is an error, or with --strict any finding.",
+		Args: cobra.ArbitraryArgs,
+	}
+	strict := lint.Flags().Bool("strict", false, "fail on warnings too")
+	lint.RunE = func(_ *cobra.Command, args []string) error { return a.lint(args, *strict) }
+	test := &cobra.Command{
+		Use: "test [DIR ...]", Short: "Run the example alerts of the playbooks; in DIR, of yours too", Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error { return a.testRules(args) },
+	}
+	c.AddCommand(
+		a.jsonFlag(&cobra.Command{
+			Use: "list", Short: "List the playbooks in use",
+			RunE: func(*cobra.Command, []string) error { return a.listRules() },
+		}),
+		a.jsonFlag(&cobra.Command{
+			Use: "show ID", Short: "Show one playbook", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
+			RunE: func(_ *cobra.Command, args []string) error { return a.showRule(args[0]) },
+		}),
+		a.jsonFlag(lint),
+		a.jsonFlag(test),
+		a.jsonFlag(&cobra.Command{
+			Use: "explain FILE|-", Short: "Say which playbook an alert gets, why, and how its score comes about", Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error { return a.explainRule(args[0]) },
+		}),
+	)
+	return c
+}
+
+func (a *app) completePlaybook(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	book, err := rules.Load(a.cfg.Rules...)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var ids []string
+	for _, p := range book.Playbooks() {
+		ids = append(ids, p.ID)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) listRules() error {
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	if !a.asJSON {
+		fmt.Fprintln(w, "ID\tVERSION\tFOR\tFILE\tTITLE")
+	}
+	for _, p := range book.Playbooks() {
+		if a.asJSON {
+			err = a.printJSON(p)
+		} else {
+			_, err = fmt.Fprintf(w, "%s\t%d\t%s\t%s:%d\t%s\n", p.ID, p.Version, brief(matchWords(p.Match)), p.File, p.Line, brief(p.Title))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// matchWords says for which alerts a playbook is.
+func matchWords(m rules.Match) string {
+	switch {
+	case m.All:
+		return "every alert (adjustments only)"
+	case len(m.Rules) > 0:
+		return "rule " + strings.Join(m.Rules, ", ")
+	case len(m.Tags) > 0:
+		return "tag " + strings.Join(m.Tags, ", ")
+	case len(m.Sources) > 0:
+		return "source " + strings.Join(m.Sources, ", ")
+	}
+	return "priority " + strings.Join(m.Priorities, ", ")
+}
+
+func (a *app) showRule(id string) error {
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
+	p, info, ok := book.Playbook(id)
+	if !ok {
+		return fmt.Errorf("no playbook %q: see \"falconer rules list\"", id)
+	}
+	if a.asJSON {
+		return a.printJSON(info)
+	}
+	fmt.Fprintf(a.out, "# %s:%d (%s)\n", info.File, info.Line, info.Layer)
+	enc := yaml.NewEncoder(a.out)
+	enc.SetIndent(2)
+	if err := enc.Encode(p); err != nil {
+		return err
+	}
+	return enc.Close()
+}
+
+func (a *app) lint(dirs []string, strict bool) error {
+	found := rules.Lint(slices.Concat(a.cfg.Rules, dirs)...)
+	if len(a.cfg.Rules)+len(dirs) > 0 {
+		a.say("Checked %s.", strings.Join(slices.Concat(a.cfg.Rules, dirs), ", "))
+	}
+	errs := 0
+	for _, f := range found {
+		if f.Level == "error" {
+			errs++
+		}
+		if a.asJSON {
+			if err := a.printJSON(f); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintln(a.out, f)
+	}
+	a.say("%d errors, %d warnings.", errs, len(found)-errs)
+	if errs > 0 || strict && len(found) > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+func (a *app) testRules(dirs []string) error {
+	a.cfg.Rules = append(a.cfg.Rules, dirs...)
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
+	failed, results := 0, book.Test()
+	for _, r := range results {
+		if len(r.Failures) > 0 {
+			failed++
+		}
+		if a.asJSON {
+			if err := a.printJSON(r); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, f := range r.Failures {
+			fmt.Fprintf(a.out, "%s:%d: %s, %s: %s\n", r.File, r.Line, r.Playbook, r.Example, f)
+		}
+	}
+	a.say("%d examples passed, %d failed.", len(results)-failed, failed)
+	if failed > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+func (a *app) explainRule(name string) error {
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
+	in, _, err := a.open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, processor.MaxAlertBytes+1))
+	if err != nil {
+		return err
+	}
+	alert, err := processor.Decode(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w (explain takes one alert)", name, err)
+	}
+	e := book.Explain(alert)
+	if a.asJSON {
+		return a.printJSON(e)
+	}
+	_, err = io.WriteString(a.out, e.String())
+	return err
+}

@@ -1,0 +1,110 @@
+package subjects_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"falconer/subjects"
+)
+
+const incident = "00112233445566ff-1z-era9"
+
+func TestToken(t *testing.T) {
+	for s, want := range map[string]bool{
+		"a": true, "terminal_shell_in_container": true, "escalated-1": true, "0": true, incident: true,
+		"": false, "A": false, "a.b": false, "*": false, ">": false, "a b": false, "é": false, "a\n": false, "a/b": false, "$SYS": false,
+	} {
+		require.Equal(t, want, subjects.Token(s), "%q", s)
+	}
+}
+
+func TestReportSubjectRoundTrip(t *testing.T) {
+	subject := subjects.Report("critical", "terminal_shell_in_container", incident, "x10")
+	require.Equal(t, "falconer.report.critical.terminal_shell_in_container."+incident+".x10", subject)
+	require.True(t, covers(subjects.Reports, subject))
+
+	name, err := subjects.ParseReport(subject)
+	require.NoError(t, err)
+	require.Equal(t, subjects.ReportName{Severity: "critical", Rule: "terminal_shell_in_container", Incident: incident, Kind: "x10"}, name)
+}
+
+func TestTaskSubjectRoundTrip(t *testing.T) {
+	subject := subjects.Task("low", "contain", incident, "isolate-pod")
+	require.Equal(t, "falconer.task.low.contain."+incident+".isolate-pod", subject)
+	require.True(t, covers(subjects.Tasks, subject))
+
+	name, err := subjects.ParseTask(subject)
+	require.NoError(t, err)
+	require.Equal(t, subjects.TaskName{Severity: "low", Kind: "contain", Incident: incident, Task: "isolate-pod"}, name)
+}
+
+func TestStateSubjectRoundTrip(t *testing.T) {
+	subject := subjects.State(15, "00112233445566ff")
+	require.Equal(t, "falconer.incident.15.00112233445566ff", subject)
+	require.True(t, covers(subjects.States, subject))
+	require.True(t, covers(subjects.PartitionStates(15), subject))
+	require.False(t, covers(subjects.PartitionStates(1), subject), "partition 1 must not take partition 15's states")
+
+	partition, fingerprint, err := subjects.ParseState(subject)
+	require.NoError(t, err)
+	require.Equal(t, 15, partition)
+	require.Equal(t, "00112233445566ff", fingerprint)
+}
+
+func TestParsersRefuseWhatTheyDidNotBuild(t *testing.T) {
+	for _, s := range []string{
+		"", "falconer", "falconer.report.critical.rule." + incident, "falconer.report.a.b.c.d.e",
+		"falconer.task.low.contain." + incident, "falco.report.a.b.c.d", "falconer.reports.a.b.c.d",
+		"falconer.incident.15", "falconer.incident.x.00112233445566ff", "falconer.incident.1.2.3",
+	} {
+		_, err := subjects.ParseReport(s)
+		require.ErrorContains(t, err, "want falconer.report.<severity>.<rule>.<incident>.<kind>", s)
+		_, err = subjects.ParseTask(s)
+		require.ErrorContains(t, err, "want falconer.task.<severity>.<kind>.<incident>.<task>", s)
+		_, _, err = subjects.ParseState(s)
+		require.ErrorContains(t, err, "want falconer.incident.<partition>.<fingerprint>", s)
+	}
+}
+
+func TestOtherSubjects(t *testing.T) {
+	require.Equal(t, "falconer.dead.18446744073709551615", subjects.DeadLetter(1<<64-1))
+	require.True(t, covers(subjects.Dead, subjects.DeadLetter(7)))
+	require.Equal(t, "falconer.cursor.3", subjects.Cursor(3))
+	require.True(t, covers(subjects.Cursors, subjects.Cursor(3)))
+	require.Equal(t, "falconer.tick.3", subjects.Tick(3))
+	require.True(t, subjects.IsTick(subjects.Tick(3)))
+	require.False(t, subjects.IsTick("falco.warning.falconer.tick.3"))
+}
+
+func TestRawSubjectsOfAPartition(t *testing.T) {
+	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3"}, subjects.Raw(3))
+	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falco.>"}, subjects.Raw(0),
+		"what the transform leaves over belongs to partition 0")
+}
+
+func TestOrigin(t *testing.T) {
+	for subject, want := range map[string]string{
+		"falconer.raw.11.critical.terminal_shell_in_container": "falco.critical.terminal_shell_in_container",
+		"falconer.raw.0.warning.a":                             "falco.warning.a",
+		"falco.team.warning.a":                                 "falco.team.warning.a",
+		"falco.alerts":                                         "falco.alerts",
+	} {
+		require.Equal(t, want, subjects.Origin(subject))
+	}
+}
+
+// covers reports whether a subject matches a filter, by the rules of NATS.
+func covers(filter, subject string) bool {
+	f, s := strings.Split(filter, "."), strings.Split(subject, ".")
+	for i, token := range f {
+		switch {
+		case token == ">":
+			return len(s) > i
+		case i >= len(s) || token != "*" && token != s[i]:
+			return false
+		}
+	}
+	return len(f) == len(s)
+}
