@@ -28,14 +28,14 @@ or gone. Reports are compared byte for byte; one that has expired counts as new.
 
 --from and --to bound the time at which alerts were stored, in RFC 3339 or as a
 duration before now, such as 6h. A part that does not begin at the stream's start
-opens incidents anew that were open before it, so --diff wants the whole stream.`,
+opens incidents anew that were open before it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			part, err := rawPart(from, to, time.Now())
 			if err != nil {
 				return misuse{err}
 			}
-			if diff && !part.From.IsZero() {
-				return misuse{fmt.Errorf("--diff with --from would compare incidents that begin elsewhere: leave --from out")}
+			if part.Committed = diff; diff && from+to != "" {
+				return misuse{fmt.Errorf("--diff compares the whole stream up to where the workers are: leave --from and --to out")}
 			}
 			return a.replay(cmd.Context(), part, diff)
 		},

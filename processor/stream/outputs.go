@@ -124,6 +124,9 @@ func output(m jetstream.Msg, meta *jetstream.MsgMetadata) Output {
 type Raw struct {
 	// From and To bound the broker's time; zero means no bound.
 	From, To time.Time
+	// Committed stops each partition where its workers have come, by sequence and
+	// by clock, so that what comes out is what they have published.
+	Committed bool
 	// Progress, if any, is told after each message how many are left of its partition.
 	Progress func(left uint64)
 }
@@ -144,7 +147,11 @@ func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options,
 	opts.Era = Era(raw.CachedInfo().Created)
 	for p := range n {
 		l := processor.NewLedger(opts)
-		if err := refold(ctx, raw, p, l, part); err != nil {
+		end, err := part.end(ctx, js, p)
+		if err == nil {
+			err = refold(ctx, raw, p, l, part, end)
+		}
+		if err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 		if err := fn(p, l.Take()); err != nil {
@@ -157,7 +164,30 @@ func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options,
 // unlimited is room for whatever comes out of a stream.
 const unlimited = 1 << 30
 
-func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledger, part Raw) error {
+// limit is where a partition's part ends: after a sequence and a time, of which
+// zero means no limit. The ledger's clock is then set to the time, as ticks do
+// for workers; the ticks themselves have expired.
+type limit struct {
+	seq  uint64
+	time time.Time
+}
+
+func (part Raw) end(ctx context.Context, js jetstream.JetStream, p int) (limit, error) {
+	if !part.Committed {
+		return limit{time: part.To}, nil
+	}
+	cur, _, err := readCursor(ctx, js, p)
+	return limit{seq: max(cur.Seq, 1), time: cur.Time}, err
+}
+
+func (l limit) passed(meta *jetstream.MsgMetadata) bool {
+	return l.seq > 0 && meta.Sequence.Stream > l.seq || !l.time.IsZero() && meta.Timestamp.After(l.time)
+}
+
+// errEnd ends the reading of a part.
+var errEnd = errors.New("end of the part")
+
+func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledger, part Raw, end limit) error {
 	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects.Raw(p)}
 	if !part.From.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &part.From
@@ -166,9 +196,8 @@ func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledge
 	if err != nil {
 		return err
 	}
-	errEnd := errors.New("end of the part")
 	err = each(ctx, c, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if !part.To.IsZero() && meta.Timestamp.After(part.To) {
+		if end.passed(meta) {
 			return errEnd
 		}
 		l.Fold(message(m, meta), unlimited)
@@ -177,8 +206,9 @@ func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledge
 		}
 		return nil
 	})
-	if errors.Is(err, errEnd) {
-		return nil
+	if err != nil && !errors.Is(err, errEnd) {
+		return err
 	}
-	return err
+	l.Settle(end.time, unlimited)
+	return nil
 }

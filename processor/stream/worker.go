@@ -84,6 +84,8 @@ type Worker struct {
 	since   time.Time // when the oldest change waiting for a commit was made
 	moved   time.Time // the same for a cursor that moved without other change
 	stalled time.Time // since when the output stream refuses commits
+
+	complained time.Time
 	// careful says until when a partition's outputs are looked for before they
 	// are published; see missing.
 	careful map[int]time.Time
@@ -224,9 +226,7 @@ func (w *Worker) acquire(ctx context.Context, a acquisition) {
 	switch {
 	case a.err != nil:
 		w.retryLater(a.n)
-		if ctx.Err() == nil {
-			w.cfg.Log.Warn().Err(a.err).Int("partition", a.n).Msg("partition not taken; trying again")
-		}
+		w.complain(ctx, a)
 		return
 	case !w.wanted[a.n]:
 		a.p.reader.stop()
@@ -234,6 +234,16 @@ func (w *Worker) acquire(ctx context.Context, a acquisition) {
 	}
 	w.owned[a.n] = a.p
 	w.tellOwned()
+}
+
+// complain says that a partition was not taken, at most every five seconds: when
+// the broker is away all of them say the same.
+func (w *Worker) complain(ctx context.Context, a acquisition) {
+	if ctx.Err() != nil || w.cfg.Now().Sub(w.complained) < 5*time.Second {
+		return
+	}
+	w.complained = w.cfg.Now()
+	w.cfg.Log.Warn().Err(a.err).Int("partition", a.n).Msg("partition not taken; trying again")
 }
 
 // retryLater keeps a partition from being taken again at once: two workers that
