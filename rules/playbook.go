@@ -12,13 +12,14 @@ type File struct {
 // Playbook is what Falconer knows about one behaviour.
 //
 // Prose in it may use Markdown and placeholders in braces: {proc.cmdline} is an
-// output field, {let.name} a value taken out by Let, and {rule}, {source},
-// {hostname}, {priority} and the derived names of processor.Derived are known
-// too. In prose a placeholder becomes a code span, in a command one quoted
+// output field, {let.name} a value taken out by Let, {your.name} something that
+// the operator fills in, and {rule}, {source}, {hostname}, {priority}, {output}
+// and the names that processor.Derive knows are there too. {name|default} gives
+// a default. In prose a placeholder becomes a code span, in a command one quoted
 // argument or part of one, in configuration a scalar. "{{" writes a brace.
 //
 // Conditions ("when") are expressions of github.com/expr-lang/expr over the
-// variables and functions that doc.go lists.
+// variables and functions that the package's documentation lists.
 type Playbook struct {
 	// ID is the playbook's own name: lower case, digits, dashes; unique.
 	ID string `yaml:"id"`
@@ -57,7 +58,8 @@ type Playbook struct {
 
 // Match says which alerts a playbook is for. One kind of key only: rules, tags
 // (a tag as written, or an ATT&CK technique or tactic id), sources, priorities,
-// or all: true for adjustments that hold for every alert.
+// or all: true for what holds for every alert: such a playbook has lets,
+// adjustments, benign causes with a condition, and examples, and nothing else.
 type Match struct {
 	Rules      []string `yaml:"rules"`
 	Tags       []string `yaml:"tags"`
@@ -82,8 +84,8 @@ type Mapping struct {
 	Instead string `yaml:"instead"`
 }
 
-// Extract takes the first group of a regular expression (RE2) out of the first
-// of the fields that matches.
+// Extract takes the only group of a regular expression (RE2) out of the first
+// of the fields that matches. (?:...) is a group that does not count.
 type Extract struct {
 	From  []string `yaml:"from"`
 	Match string   `yaml:"match"`
@@ -110,7 +112,7 @@ type Question struct {
 }
 
 // Benign is a harmless cause. When its condition holds the report calls it
-// likely; with test it calls the alert a test.
+// likely; with test, which needs a condition, it calls the alert a test.
 type Benign struct {
 	Cause string `yaml:"cause"`
 	Tell  string `yaml:"tell"`
@@ -119,7 +121,8 @@ type Benign struct {
 }
 
 // Mitigation is one thing to do. In a playbook's list it may name a shared one
-// with use, and say why it helps here with because.
+// with use, say why it helps here with because, and narrow it with when. A shared
+// mitigation knows no lets but those of playbooks for all alerts.
 type Mitigation struct {
 	Use     string `yaml:"use"`
 	Because string `yaml:"because"`
@@ -140,10 +143,12 @@ type Mitigation struct {
 	Task        *bool     `yaml:"task"`   // false: not worth a ticket
 }
 
-// Command is an argument vector. Where says for which place it is meant; it is
-// shown only for alerts of that place: kubernetes (the alert names a pod),
-// container (a container, no pod), host (neither), cloud (other sources), or
-// any. More vectors in Pipe follow with "|"; To redirects the last one's output.
+// Command is an argument vector. Where says for which places it is meant, with
+// spaces between; it is shown only for alerts of such a place: kubernetes (the
+// alert names a pod), container (a container, no pod), host (neither), cloud
+// (other sources); any, local (the reader's own machine) and nothing at all are
+// for every place. More vectors in Pipe follow with "|"; To redirects the last
+// one's output to a file.
 type Command struct {
 	Where   string     `yaml:"where"`
 	When    string     `yaml:"when"`
@@ -154,8 +159,12 @@ type Command struct {
 	Risk    string     `yaml:"risk"` // left out: the mitigation's
 }
 
-// Config is configuration for a tool: YAML or JSON as a tree whose scalars may
-// hold placeholders, or lines of text for formats that have no tree.
+// Config is configuration for a tool: exactly one of YAML or JSON as a tree whose
+// scalars may hold placeholders, or lines of text for formats that have no tree.
+// A scalar with a placeholder is written as a string; !!int "{fd.rport}" as a
+// number. For the tools falco, falco-talon, kubernetes, cilium, calico, kyverno,
+// gatekeeper and seccomp the tree is checked for validity, for fstab, sysctl,
+// auditd and systemd the lines; a fragment of an object is a kubernetes-patch.
 type Config struct {
 	Tool    string   `yaml:"tool"`
 	Where   string   `yaml:"where"`
@@ -167,8 +176,8 @@ type Config struct {
 }
 
 // Exception names the fields that together describe the benign case; comps are
-// Falco's operators, "=" where left out. It is emitted only with values that
-// the alert has.
+// Falco's operators, "=" where left out; those that take the value for a pattern
+// are not allowed. It is emitted only with values that the alert has.
 type Exception struct {
 	Name   string   `yaml:"name"`
 	Fields []string `yaml:"fields"`
@@ -180,10 +189,11 @@ type Exception struct {
 type Example struct {
 	Name  string         `yaml:"name"`
 	Alert map[string]any `yaml:"alert"`
-	// Match is whether the playbook must be the one taken.
+	// Match is whether the playbook must be the one taken or, for one that is for
+	// all alerts, whether it must have something to say.
 	Match bool `yaml:"match"`
 	// Severity, Test and Contains are checked when given; Contains are pieces of
-	// the plain text of the advice (prose, commands and configuration).
+	// the plain text of verdict and advice: see Plain.
 	Severity string   `yaml:"severity"`
 	Test     *bool    `yaml:"test"`
 	Contains []string `yaml:"contains"`

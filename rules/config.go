@@ -1,0 +1,144 @@
+package rules
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"falconer/processor"
+)
+
+// config is a compiled Config.
+type config struct {
+	tool    string
+	where   []string
+	when    *condition
+	tree    *yaml.Node // of yaml or json
+	format  string
+	holes   map[*yaml.Node]template // scalars of tree that are filled
+	quoted  map[*yaml.Node]manner   // and how, beside as YAML strings
+	lines   []template
+	explain template
+}
+
+// manner is what becomes of a value before it is put into a YAML string.
+type manner int
+
+const (
+	asIs        manner = iota
+	falcoString        // the whole scalar gets Falco's quotes
+	plainOnly          // only values of plainValue come in
+)
+
+// fill builds the configuration for the alert that r reads.
+func (c *config) fill(r *reader) processor.Config {
+	f := &filling{}
+	out := processor.Config{Tool: c.tool, Format: c.format}
+	switch c.format {
+	case "text":
+		out.Body = c.fillLines(r, f)
+	case "json":
+		out.Body = encodeJSON(c.fillTree(c.tree, r, f))
+	default:
+		out.Body = encodeYAML(c.fillTree(c.tree, r, f))
+	}
+	out.Explain = f.explained(c.explain, r)
+	out.Ready, out.Missing = len(f.missing) == 0, f.missing
+	return out
+}
+
+// fillTree returns a copy of n with its placeholders filled.
+func (c *config) fillTree(n *yaml.Node, r *reader, f *filling) *yaml.Node {
+	out := *n
+	if t, ok := c.holes[n]; ok {
+		fillScalar(&out, t, c.quoted[n], r, f)
+	}
+	out.Content = make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		out.Content[i] = c.fillTree(child, r, f)
+	}
+	return &out
+}
+
+var digits = regexp.MustCompile(`^[0-9]{1,18}$`)
+
+// fillScalar writes the template's text into n: as a string in double quotes,
+// or as a number where the playbook says !!int and the value is one.
+func fillScalar(n *yaml.Node, t template, how manner, r *reader, f *filling) {
+	asNumber := n.ShortTag() == "!!int"
+	var b strings.Builder
+	for _, p := range t.pieces(r) {
+		text := p.text
+		switch {
+		case !p.ready:
+			f.miss(p.name)
+		case p.name == "":
+		case asNumber && !digits.MatchString(text):
+			text = f.refuse(p.name, "is not a number")
+		case how == plainOnly && !plainValue.MatchString(text):
+			text = f.refuse(p.name, "has characters that mean something to the tool")
+		case !utf8.ValidString(text):
+			text = f.refuse(p.name, "is not valid UTF-8, which YAML and JSON must be")
+		}
+		b.WriteString(text)
+	}
+	n.Value = b.String()
+	if how == falcoString {
+		n.Value = falcoQuote(n.Value)
+	}
+	if asNumber && digits.MatchString(n.Value) {
+		n.Style = 0
+		return
+	}
+	n.Tag, n.Style = "!!str", yaml.DoubleQuotedStyle
+}
+
+// fillLines fills a format that has no quoting we could rely on: only plain
+// values come in.
+func (c *config) fillLines(r *reader, f *filling) string {
+	var b strings.Builder
+	for _, line := range c.lines {
+		for _, p := range line.pieces(r) {
+			text := p.text
+			switch {
+			case !p.ready:
+				f.miss(p.name)
+			case p.name != "" && !plainValue.MatchString(text):
+				text = f.refuse(p.name, "has characters that mean something in this format")
+			}
+			b.WriteString(text)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// encodeYAML writes the tree. What cannot be seen stands as an escape: values
+// are in double quotes, where YAML reads these escapes back.
+func encodeYAML(n *yaml.Node) string {
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(n); err != nil {
+		return fmt.Sprintf("# cannot be written as YAML: %q\n", err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i, l := range lines {
+		lines[i] = visibleLine(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// visibleLine shows what cannot be seen, but leaves tabs: only the playbook's
+// own text has any, a value's stand as escapes already.
+func visibleLine(l string) string {
+	cells := strings.Split(l, "\t")
+	for i, c := range cells {
+		cells[i] = processor.Visible(c)
+	}
+	return strings.Join(cells, "\t")
+}

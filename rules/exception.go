@@ -1,0 +1,122 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"falconer/processor"
+)
+
+// exception is a compiled Exception.
+type exception struct {
+	name   string
+	fields []string
+	comps  []string
+	why    template
+}
+
+// exceptionComps are the operators that an exception may use. Those that read
+// the value as a pattern or a list are left out: the value is an attacker's.
+var exceptionComps = []string{"=", "==", "contains", "icontains", "startswith", "endswith"}
+
+// fill builds the Falco exception for the alert that r reads, or nil when the
+// alert is no rule's. Only fields that the alert has take part; those it lacks
+// are Missing, and said to make the exception wider.
+func (e *exception) fill(r *reader) *processor.Config {
+	if e == nil || r.alert.Source == processor.SourceInternal {
+		return nil
+	}
+	f := &filling{}
+	var fields, comps, values []*yaml.Node
+	for i, name := range e.fields {
+		v, ok := r.exact(name)
+		if !ok || !utf8.ValidString(v) {
+			f.miss(name)
+			continue
+		}
+		fields = append(fields, word(name))
+		comps = append(comps, word(e.comps[i]))
+		values = append(values, word(falcoQuote(v)))
+	}
+	ready := len(fields) > 0
+	if !ready {
+		for i, name := range e.fields {
+			fields, comps, values = append(fields, word(name)), append(comps, word(e.comps[i])), append(values, word("<"+name+">"))
+		}
+	} else if len(f.missing) > 0 {
+		f.notes = append(f.notes, fmt.Sprintf("The alert has no usable value for `%s`, so this exception is wider than it should be: add a condition before you use it.", strings.Join(f.missing, "`, `")))
+	}
+	return &processor.Config{
+		Tool: "falco", Format: "yaml",
+		Body:    encodeYAML(exceptionTree(r.alert.Rule, e.nameFor(values), fields, comps, values)),
+		Explain: f.explained(e.why, r),
+		Ready:   ready,
+		Missing: f.missing,
+	}
+}
+
+// nameFor returns a name that no other exception of the rule has: Falco takes a
+// second one of the same name for an addition to the first, and refuses it.
+func (e *exception) nameFor(values []*yaml.Node) string {
+	h := sha256.New()
+	for _, v := range values {
+		fmt.Fprintf(h, "%q ", v.Value)
+	}
+	return "falconer_" + processor.Slug(e.name) + "_" + hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+func exceptionTree(rule, name string, fields, comps, values []*yaml.Node) *yaml.Node {
+	one := mapping(
+		"name", word(name),
+		"fields", list(fields...),
+		"comps", list(comps...),
+		"values", block(list(values...)),
+	)
+	return block(mapping(
+		"rule", word(rule),
+		"exceptions", block(one),
+		"override", mapping("exceptions", word("append")),
+	))
+}
+
+// falcoQuote returns v as a quoted string of Falco's condition language. Falco
+// pastes the values of exceptions into the condition as they are, and only a
+// value that brings its own quotes stays a value.
+func falcoQuote(v string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\b", `\b`, "\f", `\f`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	return `"` + escape.Replace(v) + `"`
+}
+
+// word returns a scalar that is read back as the string s, whatever s is.
+func word(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	switch {
+	case processor.Visible(s) != s:
+		n.Style = yaml.DoubleQuotedStyle
+	case !bare(s) && strings.TrimFunc(s, func(r rune) bool { return r == ' ' || bare(string(r)) }) != "":
+		n.Style = yaml.SingleQuotedStyle
+	}
+	return n
+}
+
+func list(items ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Style: yaml.FlowStyle, Content: items}
+}
+
+func block(items ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: items}
+}
+
+// mapping takes keys and values in turn.
+func mapping(pairs ...any) *yaml.Node {
+	m := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for i := 0; i < len(pairs); i += 2 {
+		m.Content = append(m.Content, word(pairs[i].(string)), pairs[i+1].(*yaml.Node))
+	}
+	return m
+}

@@ -1,0 +1,91 @@
+package rules
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Quoting for the shell makes a value one argument. What the program then does
+// with it is another matter: some take an argument as a program in a language
+// of its own. These rules keep values out of such programs.
+
+// shells run the argument behind -c. A value has its place behind the script:
+// sh -c 'cat -- "$1"' sh {fd.name}
+var shells = []string{"sh", "bash", "dash", "ash", "ksh", "zsh", "fish", "su", "runuser"}
+
+// interpreters run the argument behind -c, -e or -r likewise.
+var interpreters = []string{"python", "python3", "perl", "ruby", "node", "php", "lua", "psql", "mysql"}
+
+// joiners give all their arguments to a shell, maybe on another machine.
+var joiners = []string{"ssh", "eval", "watch", "xargs", "parallel", "script"}
+
+// filters have a program as their first operand. A value may only be a whole
+// argument behind it, or be handed over: --arg name {value}, -v name={value}.
+var filters = []string{"awk", "gawk", "mawk", "sed", "jq", "yq"}
+
+var codeFlag = regexp.MustCompile(`^-[a-zA-Z]*[cer]$`)
+
+// vetVector looks for values in places where they would be run, and marks the
+// arguments that let only plain values in.
+func vetVector(v vector) error {
+	if len(v) == 0 {
+		return fmt.Errorf("an empty command; want a list of a program and its arguments")
+	}
+	if name, ok := v[0].literalText(); !ok || name == "" {
+		return fmt.Errorf("the program itself must not come from the alert: write its name")
+	}
+	running := ""
+	for i := range v {
+		literal, isLiteral := v[i].literalText()
+		if !isLiteral {
+			if err := vetArgument(v, i, running); err != nil {
+				return err
+			}
+			continue
+		}
+		if program := path.Base(literal); knownProgram(program) {
+			running = program
+		}
+	}
+	return nil
+}
+
+func knownProgram(name string) bool {
+	return slices.Contains(shells, name) || slices.Contains(interpreters, name) || slices.Contains(joiners, name) || slices.Contains(filters, name)
+}
+
+// vetArgument looks at argument i, which has placeholders, of the program that
+// runs it: the last one of those above that is named before.
+func vetArgument(v vector, i int, running string) error {
+	before, _ := v[i-1].literalText()
+	isCode := codeFlag.MatchString(before)
+	switch {
+	case isCode && (slices.Contains(shells, running) || slices.Contains(interpreters, running)):
+		return fmt.Errorf("a value of the alert inside the script of %s %s would be run; hand it over behind the script and use \"$1\" there", running, before)
+	case slices.Contains(joiners, running):
+		v[i].plain = true
+	case slices.Contains(filters, running) && !handedOver(v, i):
+		return fmt.Errorf("a value of the alert inside the program of %s would be run; hand it over: jq --arg name {value}, awk -v name={value}", running)
+	}
+	for _, p := range v[i].template {
+		if p.name == "" && strings.ContainsAny(p.text, "\"'`$\\") {
+			v[i].plain = true
+		}
+	}
+	return nil
+}
+
+// handedOver reports whether argument i of a filter is data to it.
+func handedOver(v vector, i int) bool {
+	if before, _ := v[i-1].literalText(); before == "-v" {
+		return v[i].template[0].name == ""
+	}
+	behindProgram := slices.ContainsFunc(v[1:i], func(a argument) bool {
+		text, literal := a.literalText()
+		return literal && !strings.HasPrefix(text, "-")
+	})
+	return behindProgram && len(v[i].template) == 1
+}
