@@ -125,16 +125,13 @@ func NewLedger(opts Options) *Ledger {
 }
 
 // Restore puts a new ledger where the one that stored cur and the incidents
-// was. It takes the incidents over.
+// was. It takes the incidents over. What is due already is settled by the next
+// Fold or Settle, which keep to their room.
 func (l *Ledger) Restore(cur Cursor, incidents []*Incident) {
 	l.cur = cur
 	for _, in := range incidents {
 		if !in.Closed && (Mark{in.End, in.ID}).compare(cur.Mark) <= 0 {
 			in.slim()
-		}
-		if in.Closed && !in.forgetAt().After(cur.Time) {
-			l.touched[in.Fingerprint] = true
-			continue
 		}
 		l.remember(in)
 	}

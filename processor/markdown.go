@@ -93,26 +93,32 @@ func visibleLine(l string) string {
 	return strings.Join(parts, "\t")
 }
 
-// Escape returns s as Markdown text in which nothing is markup, nor a link to
-// those readers that make one of every address.
+// markup are the characters that may be markup wherever they stand.
+const markup = "\\`*_[]<>#|~&$@"
+
+// Escape returns s as Markdown text in which nothing is markup, not even what
+// some readers make links of by themselves.
 func Escape(s string) string {
 	s = Visible(s)
 	var b strings.Builder
-	var before rune
-	for _, r := range s {
-		address := r == '/' && before == ':' || r == '.' && (before == 'w' || before == 'W')
-		if address || r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r)) && !strings.ContainsRune(",.:;'%/ ", r) {
+	for i, r := range s {
+		if strings.ContainsRune(markup, r) || i == 0 && strings.ContainsRune("-+=", r) || linkLike(s, i) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
-		before = r
 	}
 	out := b.String()
-	// A number and a dot at the start of a line would open a list.
-	if i := strings.IndexByte(out, '.'); i > 0 && strings.Trim(out[:i], "0123456789") == "" {
+	// A number and a dot or parenthesis at the start of a line would open a list.
+	if i := strings.IndexAny(out, ".)"); i > 0 && strings.Trim(out[:i], "0123456789") == "" {
 		out = out[:i] + `\` + out[i:]
 	}
 	return out
+}
+
+// linkLike reports whether the character at i makes what stands around it a bare
+// link: the colon of "://" and the dot of "www.".
+func linkLike(s string, i int) bool {
+	return strings.HasPrefix(s[i:], "://") || s[i] == '.' && i >= 3 && strings.EqualFold(s[i-3:i], "www")
 }
 
 func longestRun(s string, c byte) int {

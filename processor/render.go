@@ -13,7 +13,10 @@ type page struct{ strings.Builder }
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
 func (p *page) heading(level int, text string) {
-	p.line("\n%s %s\n", strings.Repeat("#", level), text)
+	if !strings.HasSuffix(p.String(), "\n\n") {
+		p.line("")
+	}
+	p.line("%s %s\n", strings.Repeat("#", level), text)
 }
 
 func (p *page) paragraphs(texts []Text) {

@@ -76,16 +76,26 @@ func (t *Task) Shrink() {
 // maxTasks bounds the tasks of one incident.
 const maxTasks = 16
 
-// newTasks makes the tasks that report r brings: one for each mitigation that
-// deserves a ticket and has none yet. What is only worth knowing gets none.
-func newTasks(in *Incident, r *Report) []Task {
-	if r.Severity == Info {
-		return nil
+// ticketed reports whether a mitigation is worth a ticket at this severity. What
+// is only worth knowing gets none; what is low is looked at or tuned away, and
+// not yet contained.
+func (m *Mitigation) ticketed(s Severity) bool {
+	switch {
+	case m.NoTask || s == Info:
+		return false
+	case s == Low:
+		return m.Kind == Investigate || m.Kind == Tune
 	}
+	return true
+}
+
+// newTasks makes the tasks that report r brings: one for each mitigation that is
+// worth a ticket and has none yet.
+func newTasks(in *Incident, r *Report) []Task {
 	var out []Task
 	for i := range r.Advice.Mitigations {
 		m := &r.Advice.Mitigations[i]
-		if m.NoTask || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
+		if !m.ticketed(r.Severity) || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
 			continue
 		}
 		out = append(out, newTask(in, r, m))

@@ -34,7 +34,7 @@ func testFunction(name string, fn func(string) bool) expr.Option {
 
 // listFunction is true when fn is for the first argument and any of the others.
 func listFunction(name string, fn func(s, each string) bool) expr.Option {
-	any := func(p ...any) (any, error) {
+	some := func(p ...any) (any, error) {
 		for _, each := range p[1:] {
 			if fn(p[0].(string), each.(string)) {
 				return true, nil
@@ -42,7 +42,7 @@ func listFunction(name string, fn func(s, each string) bool) expr.Option {
 		}
 		return false, nil
 	}
-	return expr.Function(name, any, new(func(string, string, ...string) bool))
+	return expr.Function(name, some, new(func(string, string, ...string) bool))
 }
 
 // baseName is the last element of a path, and "" of an empty one.

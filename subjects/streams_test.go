@@ -29,16 +29,26 @@ func TestLayoutSaysWhatIsWrong(t *testing.T) {
 		"fewer than one partition":   {func(l *subjects.Layout) { l.Partitions = -1 }, "partitions is -1: want 1 to 256"},
 		"too many partitions":        {func(l *subjects.Layout) { l.Partitions = 257 }, "partitions is 257: want 1 to 256"},
 		"an even number of replicas": {func(l *subjects.Layout) { l.Replicas = 2 }, "replicas is 2: want 1, 3 or 5"},
-		"its own raw stream as source": {func(l *subjects.Layout) { l.SourceStream = "FALCO" },
-			"source stream is FALCO, which is Falconer's own"},
-		"its own output stream as source": {func(l *subjects.Layout) { l.SourceStream = "FALCONER" },
-			"source stream is FALCONER, which is Falconer's own"},
-		"a raw stream that holds nothing": {func(l *subjects.Layout) { l.RawMaxBytes = 1 },
-			"the streams need at least 1 MiB each: raw has 1,"},
-		"an output stream that holds nothing": {func(l *subjects.Layout) { l.OutputMaxBytes = 1 },
-			"output has 1 bytes"},
-		"alerts gone before they are read": {func(l *subjects.Layout) { l.RawMaxAge = time.Second },
-			"raw max age is 1s: want at least 1m"},
+		"its own raw stream as source": {
+			func(l *subjects.Layout) { l.SourceStream = "FALCO" },
+			"source stream is FALCO, which is Falconer's own",
+		},
+		"its own output stream as source": {
+			func(l *subjects.Layout) { l.SourceStream = "FALCONER" },
+			"source stream is FALCONER, which is Falconer's own",
+		},
+		"a raw stream that holds nothing": {
+			func(l *subjects.Layout) { l.RawMaxBytes = 1 },
+			"the streams need at least 1 MiB each: raw has 1,",
+		},
+		"an output stream that holds nothing": {
+			func(l *subjects.Layout) { l.OutputMaxBytes = 1 },
+			"output has 1 bytes",
+		},
+		"alerts gone before they are read": {
+			func(l *subjects.Layout) { l.RawMaxAge = time.Second },
+			"raw max age is 1s: want at least 1m",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var l subjects.Layout

@@ -75,7 +75,7 @@ func (a *app) printStatus(st stream.Status) error {
 	fmt.Fprintf(a.out, "Alerts     %d taken = %d reported + %d merged + %d resent + %d internal + %d dead; %d wait\n",
 		t.In, t.Reported, t.Merged, t.Resent, t.Internal, t.Dead, st.Lag)
 	fmt.Fprintf(a.out, "Incidents  %d open, %d opened, %d closed; %d reports, %d tasks\n", st.Open, t.Opened, t.Closed, t.Reports, t.Tasks)
-	for _, s := range []stream.StreamStatus{st.Raw, st.Out} {
+	for _, s := range []stream.Fullness{st.Raw, st.Out} {
 		fmt.Fprintf(a.out, "%-10s %d messages, %s\n", s.Name, s.Messages, fullness(s))
 	}
 	fmt.Fprintf(a.out, "Workers    %d\n\n", len(st.Members))
@@ -111,7 +111,7 @@ func remark(p stream.PartitionStatus) string {
 	return strings.Join(out, ", ")
 }
 
-func fullness(s stream.StreamStatus) string {
+func fullness(s stream.Fullness) string {
 	const mib = 1 << 20
 	if s.MaxBytes <= 0 {
 		return fmt.Sprintf("%.1f MiB", float64(s.Bytes)/mib)

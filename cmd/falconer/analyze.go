@@ -69,7 +69,7 @@ func (a *app) analyze(ctx context.Context, name string, follow, all bool) error 
 		Book: book, Era: "0", Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
 	})}
 	bar := a.progress(size, "bytes")
-	var src io.Reader = io.TeeReader(in, bar)
+	src := io.TeeReader(in, bar)
 	if follow {
 		src = &grower{ctx: ctx, r: in}
 	}
@@ -92,7 +92,7 @@ func (a *app) open(name string) (io.ReadCloser, int64, error) {
 	}
 	st, err := f.Stat()
 	if err != nil || st.IsDir() {
-		f.Close()
+		_ = f.Close() // it was only looked at
 		return nil, 0, errors.Join(err, fmt.Errorf("%s is a folder: give a file with alerts as JSON lines, or \"-\"", name))
 	}
 	return f, st.Size(), nil
@@ -124,7 +124,7 @@ func (an *analysis) read(ctx context.Context, src io.Reader) error {
 		}
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of the input, and of the user's patience, are no errors
 		case err != nil:
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,12 +150,9 @@ func (c *Config) validate() error {
 		errs = append(errs, fmt.Errorf("log-level is %q: want trace, debug, info, warn or error", c.LogLevel))
 	}
 	oneOf := func(name, v string, allowed ...string) {
-		for _, ok := range allowed {
-			if v == ok {
-				return
-			}
+		if !slices.Contains(allowed, v) {
+			errs = append(errs, fmt.Errorf("%s is %q: want %s", name, v, strings.Join(allowed, " or ")))
 		}
-		errs = append(errs, fmt.Errorf("%s is %q: want %s", name, v, strings.Join(allowed, " or ")))
 	}
 	oneOf("log-format", c.LogFormat, "auto", "json", "console")
 	oneOf("redact", c.Redact, string(processor.RedactSecrets), string(processor.RedactNothing))

@@ -128,7 +128,7 @@ func (d *demo) perform(ctx context.Context, nc *nats.Conn) error {
 	}
 	totals, err := d.settled(ctx)
 	stop()
-	if err = errors.Join(err, <-consumer); err != nil {
+	if err := errors.Join(err, <-consumer); err != nil {
 		return err
 	}
 	d.sumUp(totals)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ opens incidents anew that were open before it.`,
 				return misuse{err}
 			}
 			if part.Committed = diff; diff && from+to != "" {
-				return misuse{fmt.Errorf("--diff compares the whole stream up to where the workers are: leave --from and --to out")}
+				return misuse{errors.New("--diff compares the whole stream up to where the workers are: leave --from and --to out")}
 			}
 			return a.replay(cmd.Context(), part, diff)
 		},

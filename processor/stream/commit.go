@@ -101,7 +101,8 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	for _, fp := range ch.Forgotten {
 		s.forget(fp)
 	}
-	return s, s.outputs(ch, w.cfg.Retention)
+	err := s.outputs(ch, w.cfg.Retention)
+	return s, err
 }
 
 // put adds a message that is compared and set. A subject that was never seen, or

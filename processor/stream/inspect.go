@@ -20,10 +20,10 @@ type Status struct {
 	Partitions []PartitionStatus `json:"partitions"`
 	Totals     processor.Totals  `json:"totals"`
 	// Open counts the open incidents, Lag the alerts that wait.
-	Open int          `json:"open"`
-	Lag  uint64       `json:"lag"`
-	Raw  StreamStatus `json:"raw"`
-	Out  StreamStatus `json:"out"`
+	Open int      `json:"open"`
+	Lag  uint64   `json:"lag"`
+	Raw  Fullness `json:"raw"`
+	Out  Fullness `json:"out"`
 }
 
 // PartitionStatus is one partition's part of Status.
@@ -37,8 +37,8 @@ type PartitionStatus struct {
 	Gap bool `json:"gap,omitempty"`
 }
 
-// StreamStatus is how full a stream is.
-type StreamStatus struct {
+// Fullness is how full a stream is.
+type Fullness struct {
 	Name     string    `json:"name"`
 	Created  time.Time `json:"created"`
 	Messages uint64    `json:"messages"`
@@ -62,7 +62,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("stream %s: %w", subjects.OutputStream, explain(err))
 	}
-	st := Status{Raw: streamStatus(raw.CachedInfo()), Out: streamStatus(out.CachedInfo())}
+	st := Status{Raw: fullness(raw.CachedInfo()), Out: fullness(out.CachedInfo())}
 	if st.Members, err = Members(ctx, js); err != nil {
 		return Status{}, err
 	}
@@ -79,8 +79,8 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 	return st, nil
 }
 
-func streamStatus(info *jetstream.StreamInfo) StreamStatus {
-	return StreamStatus{
+func fullness(info *jetstream.StreamInfo) Fullness {
+	return Fullness{
 		Name: info.Config.Name, Created: info.Created, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 		MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq,
 	}

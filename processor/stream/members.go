@@ -62,6 +62,8 @@ type presence struct {
 	mu   sync.Mutex
 	self Member
 	seen map[string]time.Time // by this worker's own clock
+	// complete says that those who were there before this worker are known.
+	complete bool
 	// changed is signalled when the set of live members may have changed.
 	changed chan struct{}
 }
@@ -118,11 +120,28 @@ func (p *presence) follow(ctx context.Context, renew <-chan time.Time) {
 			if !ok {
 				return
 			}
-			if e != nil {
-				p.note(e.Key(), e.Operation() == jetstream.KeyValuePut)
+			if e == nil { // the end of what the bucket held
+				p.completed()
+				continue
 			}
+			p.note(e.Key(), e.Operation() == jetstream.KeyValuePut)
 		}
 	}
+}
+
+func (p *presence) completed() {
+	p.mu.Lock()
+	p.complete = true
+	p.mu.Unlock()
+	p.signal()
+}
+
+// known reports whether it is known who else is there, so that this worker's
+// share can be told; when nobody answers, after a time everybody is taken for gone.
+func (p *presence) known() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.complete || p.now().Sub(p.self.Started) > subjects.MemberTTL
 }
 
 func (p *presence) announce(ctx context.Context) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ type Config struct {
 	JS   jetstream.JetStream
 	Book processor.Book
 	// ID names this worker among the members: letters, digits, "-" and "_". Empty
-	// means a random one. It must be unique among the workers that run.
+	// means the host's name and a random end. It must be unique among the workers that run.
 	ID string
 	// Redaction and Reopen are the ledger's; they must be the same for all workers.
 	Redaction processor.Redaction
@@ -46,7 +47,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.ID == "" {
-		c.ID = "w-" + nuid.Next()
+		c.ID = randomID()
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -58,6 +59,22 @@ func (c Config) withDefaults() Config {
 		c.Prefetch = 500
 	}
 	return c
+}
+
+// randomID is the host's name, for people, and something that makes it unique.
+func randomID() string {
+	host, _ := os.Hostname()
+	unique := nuid.Next()
+	return strings.Trim(strings.Map(idRune, host)+"-"+strings.ToLower(unique[len(unique)-8:]), "-")
+}
+
+const idRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+func idRune(r rune) rune {
+	if strings.ContainsRune(idRunes, r) {
+		return r
+	}
+	return '-'
 }
 
 func setDefault(d *time.Duration, fallback time.Duration) {
@@ -81,6 +98,7 @@ type Worker struct {
 	wanted  map[int]bool
 	taking  map[int]bool
 	retryAt map[int]time.Time
+	looked  int       // how many partitions verify has looked at
 	since   time.Time // when the oldest change waiting for a commit was made
 	moved   time.Time // the same for a cursor that moved without other change
 	stalled time.Time // since when the output stream refuses commits
@@ -104,7 +122,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	if cfg.JS == nil || cfg.Book == nil {
 		return nil, errors.New("stream: Config.JS and Config.Book are required")
 	}
-	if strings.Trim(cfg.ID, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+	if strings.Trim(cfg.ID, idRunes) != "" {
 		return nil, fmt.Errorf("worker id %q: only letters, digits, - and _ are allowed", cfg.ID)
 	}
 	raw, err := cfg.JS.Stream(ctx, subjects.RawStream)
@@ -152,6 +170,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.rebalance(work)
 		case <-second.C:
 			w.rebalance(work)
+			w.verify(work)
 			w.ticks()
 		case <-beat.C:
 			w.commitIfDue(work)
@@ -191,8 +210,12 @@ func (w *Worker) finish() {
 }
 
 // rebalance takes the partitions that are this worker's share and not yet owned,
-// and lets go of those that are not.
+// and lets go of those that are not. It does nothing until the other members are
+// known: whoever joins would take everything from them first.
 func (w *Worker) rebalance(ctx context.Context) {
+	if !w.presence.known() {
+		return
+	}
 	clear(w.wanted)
 	for _, n := range assign(w.cfg.ID, w.presence.members(), w.partitions) {
 		w.wanted[n] = true
@@ -266,6 +289,22 @@ func (w *Worker) reown(ctx context.Context, p *partition, why error) {
 	w.drop(p)
 	if w.wanted[p.n] && !w.taking[p.n] && ctx.Err() == nil {
 		w.retryLater(p.n)
+	}
+}
+
+// verify looks at a quarter of the partitions: one that another worker took from
+// this one is else noticed with the next commit only, which a quiet one has not.
+func (w *Worker) verify(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	owned := slices.Sorted(maps.Keys(w.owned))
+	for range (len(owned) + 3) / 4 {
+		p := w.owned[owned[w.looked%len(owned)]]
+		w.looked++
+		_, rev, err := readCursor(ctx, w.cfg.JS, p.n)
+		if err == nil && rev != p.rev && w.owned[p.n] == p {
+			w.reown(ctx, p, errFenced)
+		}
 	}
 }
 
