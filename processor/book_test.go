@@ -210,7 +210,7 @@ func reportOf(t testing.TB, data []byte) Report {
 	l := NewLedger(Options{Book: testBook{}, Era: "era"})
 	require.True(t, l.Fold(Message{Seq: 1, Time: epoch, Subject: "falco.notice.shell", Data: data}, MinRoom))
 	ch := l.Take()
-	require.Len(t, ch.Reports, 1, "%+v", ch.Dead)
+	require.Len(t, ch.Reports, 1)
 	return ch.Reports[0]
 }
 

@@ -336,7 +336,7 @@ func TestLedgerRestoresNoDeadIncident(t *testing.T) {
 
 func FuzzLedger(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 8 {
+	for range 4 {
 		ops, chaos := make([]byte, 200), make([]byte, 60)
 		for i := range ops {
 			ops[i] = byte(r.Uint32())

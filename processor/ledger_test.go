@@ -302,7 +302,7 @@ func TestLedgerReportsWithoutAWordFromThePlaybook(t *testing.T) {
 	require.NotEmpty(t, f.last().Advice.Meaning)
 	require.NotNil(t, f.last().Verdict.Why)
 	require.Equal(t, "low", f.last().Verdict.Confidence)
-	// SECT
+	requireNoEmptySection(t, f.last().Markdown)
 }
 
 func TestLedgerMakesEachTaskOnce(t *testing.T) {

@@ -97,9 +97,9 @@ func visibleLine(l string) string {
 const markup = "\\`*_[]<>#|~&$@"
 
 // Escape returns s as Markdown text in which nothing is markup, not even what
-// some readers make links of by themselves.
+// some readers make links of by themselves. Space around it is dropped.
 func Escape(s string) string {
-	s = Visible(s)
+	s = strings.TrimSpace(Visible(s))
 	var b strings.Builder
 	for i, r := range s {
 		if strings.ContainsRune(markup, r) || i == 0 && strings.ContainsRune("-+=", r) || linkLike(s, i) {

@@ -33,7 +33,7 @@ const (
 
 	// A value in quotes may lack the closing one, because it was cut.
 	quoted = `\\"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?`
-	bare   = `[^\s"'&;,|]+`
+	bare   = `[^\s"'&;,|=][^\s"'&;,|]*`
 )
 
 // secretForms match a secret in their only group; what surrounds it stays.
@@ -115,7 +115,7 @@ func hideSecrets(v string) string {
 func replaceGroup(re *regexp.Regexp, v string) string {
 	at := re.FindAllStringSubmatchIndex(v, -1)
 	for i := len(at) - 1; i >= 0; i-- {
-		if from, to := at[i][2], at[i][3]; v[from:to] != Redacted {
+		if from, to := at[i][2], at[i][3]; !strings.HasPrefix(v[from:], Redacted) {
 			v = v[:from] + Redacted + v[to:]
 		}
 	}

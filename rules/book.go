@@ -105,8 +105,10 @@ type Info struct {
 func (b *Book) Playbooks() []Info {
 	out := make([]Info, len(b.playbooks))
 	for i, p := range b.playbooks {
-		out[i] = Info{ID: p.ID, Version: p.Version, Title: p.Title, Category: p.Category,
-			Match: p.Match, Layer: p.layer, File: p.file, Line: p.line, Examples: len(p.Examples)}
+		out[i] = Info{
+			ID: p.ID, Version: p.Version, Title: p.Title, Category: p.Category,
+			Match: p.Match, Layer: p.layer, File: p.file, Line: p.line, Examples: len(p.Examples),
+		}
 	}
 	return out
 }

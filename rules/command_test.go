@@ -138,7 +138,9 @@ func TestCommandsThatAreNotReady(t *testing.T) {
 	}{
 		"an absent value shows its name": {
 			`[ls, "/x/{fd.name}", "{proc.name}"]`, nil,
-			`ls '/x/<fd.name>' '<proc.name>'`, []string{"fd.name", "proc.name"}, "x",
+			`ls '/x/<fd.name>' '<proc.name>'`,
+			[]string{"fd.name", "proc.name"},
+			"x",
 		},
 		"what the operator fills in": {
 			`[ls, "{your.dir}"]`, nil, `ls '<your.dir>'`, []string{"your.dir"}, "x",
@@ -147,12 +149,18 @@ func TestCommandsThatAreNotReady(t *testing.T) {
 			`[ls, "{fd.name|/tmp}"]`, nil, `ls /tmp`, nil, "x",
 		},
 		"NUL": {
-			`[ls, "/x/{fd.name}"]`, map[string]string{"fd.name": "a\x00b"},
-			`ls '/x/<fd.name>'`, []string{"fd.name"}, "x The value of `fd.name` holds a NUL character, which no argument can: look at it and fill it in by hand.",
+			`[ls, "/x/{fd.name}"]`,
+			map[string]string{"fd.name": "a\x00b"},
+			`ls '/x/<fd.name>'`,
+			[]string{"fd.name"},
+			"x The value of `fd.name` holds a NUL character, which no argument can: look at it and fill it in by hand.",
 		},
 		"an option": {
-			`[ls, -l, "{fd.name}"]`, map[string]string{"fd.name": "-R"},
-			`ls -l '<fd.name>'`, []string{"fd.name"}, "x The value of `fd.name` begins with a dash and would be read as an option: look at it and fill it in by hand.",
+			`[ls, -l, "{fd.name}"]`,
+			map[string]string{"fd.name": "-R"},
+			`ls -l '<fd.name>'`,
+			[]string{"fd.name"},
+			"x The value of `fd.name` begins with a dash and would be read as an option: look at it and fill it in by hand.",
 		},
 		"an option that a value only begins": {
 			`[ls, "{fd.name}.txt"]`, map[string]string{"fd.name": "-R"}, `ls '<fd.name>.txt'`, []string{"fd.name"}, "begins with a dash",
@@ -170,11 +178,15 @@ func TestCommandsThatAreNotReady(t *testing.T) {
 			`[ls, "{proc.name}", "{fd.name}"]`, map[string]string{"proc.name": "--", "fd.name": "-R"}, `ls '<proc.name>' '<fd.name>'`, []string{"proc.name", "fd.name"}, "begins with a dash",
 		},
 		"only plain words inside another language": {
-			`[gcloud, logging, read, 'email="{gcp.user}"']`, map[string]string{"gcp.user": `x" OR "a`},
-			`gcloud logging read 'email="<gcp.user>"'`, []string{"gcp.user"}, "has characters that mean something in this argument",
+			`[gcloud, logging, read, 'email="{gcp.user}"']`,
+			map[string]string{"gcp.user": `x" OR "a`},
+			`gcloud logging read 'email="<gcp.user>"'`,
+			[]string{"gcp.user"},
+			"has characters that mean something in this argument",
 		},
 		"a plain word inside another language": {
-			`[gcloud, logging, read, 'email="{gcp.user}"']`, map[string]string{"gcp.user": `a.b@c.de`},
+			`[gcloud, logging, read, 'email="{gcp.user}"']`,
+			map[string]string{"gcp.user": `a.b@c.de`},
 			`gcloud logging read 'email="a.b@c.de"'`, nil, "x",
 		},
 		"only plain words for ssh": {

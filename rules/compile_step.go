@@ -36,7 +36,11 @@ func (c *compiler) command(cmd *Command, risk string) *command {
 	}
 	out.vectors = append(out.vectors, c.vector(&cmd.Run, cmd.Run))
 	for i := range cmd.Pipe {
-		out.vectors = append(out.vectors, c.vector(&cmd.Pipe[i], cmd.Pipe[i]))
+		v := c.vector(&cmd.Pipe[i], cmd.Pipe[i])
+		if err := vetPipe(v); err != nil {
+			c.failf(&cmd.Pipe[i], "%v", err)
+		}
+		out.vectors = append(out.vectors, v)
 	}
 	if cmd.To != "" {
 		out.to = c.template(&cmd.To, cmd.To)

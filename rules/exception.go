@@ -72,15 +72,15 @@ func (e *exception) nameFor(values []*yaml.Node) string {
 
 func exceptionTree(rule, name string, fields, comps, values []*yaml.Node) *yaml.Node {
 	one := mapping(
-		"name", word(name),
-		"fields", list(fields...),
-		"comps", list(comps...),
-		"values", block(list(values...)),
+		pair{"name", word(name)},
+		pair{"fields", list(fields...)},
+		pair{"comps", list(comps...)},
+		pair{"values", block(list(values...))},
 	)
 	return block(mapping(
-		"rule", word(rule),
-		"exceptions", block(one),
-		"override", mapping("exceptions", word("append")),
+		pair{"rule", word(rule)},
+		pair{"exceptions", block(one)},
+		pair{"override", mapping(pair{"exceptions", word("append")})},
 	))
 }
 
@@ -112,11 +112,16 @@ func block(items ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: items}
 }
 
-// mapping takes keys and values in turn.
-func mapping(pairs ...any) *yaml.Node {
+// pair is a key of a mapping and its value.
+type pair struct {
+	key   string
+	value *yaml.Node
+}
+
+func mapping(pairs ...pair) *yaml.Node {
 	m := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	for i := 0; i < len(pairs); i += 2 {
-		m.Content = append(m.Content, word(pairs[i].(string)), pairs[i+1].(*yaml.Node))
+	for _, p := range pairs {
+		m.Content = append(m.Content, word(p.key), p.value)
 	}
 	return m
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"falconer/processor"
@@ -100,10 +101,8 @@ func likely(name string) string {
 		return ""
 	}
 	known := append(alertNames(), processor.DerivedNames()...)
-	for _, k := range known {
-		if k == name {
-			return ""
-		}
+	if slices.Contains(known, name) {
+		return ""
 	}
 	return nearest(name, known)
 }

@@ -69,10 +69,14 @@ func (l *linter) order(p *playbook) {
 	looked := false
 	for _, m := range p.measures {
 		looked = looked || m.Kind == string(processor.Investigate)
-		if m.risk == processor.Destructive && !looked {
+		if m.destroys() && !looked {
 			l.warnf(m.Mitigation, "mitigation %s destroys something before anything was looked at", m.ID)
 		}
 	}
+}
+
+func (m *mitigation) destroys() bool {
+	return m.risk == processor.Destructive || slices.ContainsFunc(m.commands, func(c *command) bool { return c.risk == processor.Destructive })
 }
 
 func (l *linter) mitigation(m *Mitigation) {

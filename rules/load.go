@@ -82,8 +82,7 @@ func (l *loader) read(layer, prefix string, fsys fs.FS, dir string) {
 
 // reason returns what went wrong without the path, which the Problem has.
 func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()

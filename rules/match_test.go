@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,11 +14,12 @@ import (
 
 // matching returns a playbook file with one playbook for each match.
 func matching(matches map[string]string) string {
-	file := "playbooks:\n"
+	var file strings.Builder
+	file.WriteString("playbooks:\n")
 	for _, id := range sortedKeys(matches) {
-		file += fmt.Sprintf("  - {id: %s, version: 1, title: T, match: {%s}, category: c, meaning: M, next: N}\n", id, matches[id])
+		fmt.Fprintf(&file, "  - {id: %s, version: 1, title: T, match: {%s}, category: c, meaning: M, next: N}\n", id, matches[id])
 	}
-	return file
+	return file.String()
 }
 
 func TestPrecedence(t *testing.T) {

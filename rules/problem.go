@@ -26,17 +26,16 @@ func (p *Problem) Error() string {
 
 // Problems returns the Problems that err is made of, or nil when it has none.
 func Problems(err error) []*Problem {
-	switch e := err.(type) {
-	case *Problem:
-		return []*Problem{e}
-	case interface{ Unwrap() []error }:
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
 		var all []*Problem
-		for _, one := range e.Unwrap() {
+		for _, one := range joined.Unwrap() {
 			all = append(all, Problems(one)...)
 		}
 		return all
-	case interface{ Unwrap() error }:
-		return Problems(e.Unwrap())
+	}
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return []*Problem{p}
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func quote(s string) string {
 	b.WriteString("$'")
 	for i := 0; i < len(s); {
 		_, n := utf8.DecodeRuneInString(s[i:])
-		if char := s[i : i+n]; processor.Visible(char) == char && !strings.Contains(`'\!`, char) {
+		if char := s[i : i+n]; processor.Visible(char) == char && !mustEscape(char) {
 			b.WriteString(char)
 		} else {
 			writeBytes(&b, char)
@@ -39,6 +39,10 @@ func quote(s string) string {
 	}
 	return b.String() + "'"
 }
+
+// mustEscape reports whether char would end or change a $'...' string, or be
+// expanded by an interactive shell.
+func mustEscape(char string) bool { return char == "'" || char == `\` || char == "!" }
 
 func writeBytes(b *strings.Builder, s string) {
 	for i := range len(s) {

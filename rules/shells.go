@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -26,16 +27,19 @@ var joiners = []string{"ssh", "eval", "watch", "xargs", "parallel", "script"}
 // argument behind it, or be handed over: --arg name {value}, -v name={value}.
 var filters = []string{"awk", "gawk", "mawk", "sed", "jq", "yq"}
 
+// wrappers run the program that their arguments name.
+var wrappers = []string{"sudo", "doas", "env", "nohup", "timeout", "nice", "ionice", "setsid", "chroot", "exec", "command", "time", "strace", "unshare"}
+
 var codeFlag = regexp.MustCompile(`^-[a-zA-Z]*[cer]$`)
 
 // vetVector looks for values in places where they would be run, and marks the
 // arguments that let only plain values in.
 func vetVector(v vector) error {
 	if len(v) == 0 {
-		return fmt.Errorf("an empty command; want a list of a program and its arguments")
+		return errors.New("an empty command; want a list of a program and its arguments")
 	}
 	if name, ok := v[0].literalText(); !ok || name == "" {
-		return fmt.Errorf("the program itself must not come from the alert: write its name")
+		return errors.New("the program itself must not come from the alert: write its name")
 	}
 	running := ""
 	for i := range v {
@@ -53,6 +57,40 @@ func vetVector(v vector) error {
 	return nil
 }
 
+// runsNext reports whether argument i is taken for a program: by a wrapper, or
+// by kubectl behind its "--", which is the first one.
+func runsNext(v vector, i int) bool {
+	before, _ := v[i-1].literalText()
+	if before == "--" {
+		return v[:i].has("kubectl", "oc") && v[:i].has("exec", "debug", "run") && !v[:i-1].has("--")
+	}
+	return slices.Contains(wrappers, path.Base(before)) && (i == 1 || before != "exec")
+}
+
+// has reports whether one of the words is an argument as it stands.
+func (v vector) has(words ...string) bool {
+	return slices.ContainsFunc(v, func(a argument) bool {
+		text, literal := a.literalText()
+		return literal && slices.Contains(words, text)
+	})
+}
+
+// vetPipe refuses to run what comes through a pipe.
+func vetPipe(v vector) error {
+	if len(v) == 0 {
+		return nil
+	}
+	name, _ := v[0].literalText()
+	second := ""
+	if len(v) > 1 {
+		second, _ = v[1].literalText()
+	}
+	if slices.Contains(shells, path.Base(name)) && (len(v) == 1 || second == "-s" || second == "-") {
+		return fmt.Errorf("what comes through the pipe would be run by %s", name)
+	}
+	return nil
+}
+
 func knownProgram(name string) bool {
 	return slices.Contains(shells, name) || slices.Contains(interpreters, name) || slices.Contains(joiners, name) || slices.Contains(filters, name)
 }
@@ -63,6 +101,8 @@ func vetArgument(v vector, i int, running string) error {
 	before, _ := v[i-1].literalText()
 	isCode := codeFlag.MatchString(before)
 	switch {
+	case v[i].template[0].name != "" && runsNext(v, i):
+		return fmt.Errorf("a value of the alert behind %s would be run as a program", before)
 	case isCode && (slices.Contains(shells, running) || slices.Contains(interpreters, running)):
 		return fmt.Errorf("a value of the alert inside the script of %s %s would be run; hand it over behind the script and use \"$1\" there", running, before)
 	case slices.Contains(joiners, running):

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +114,7 @@ func TestDecodeReportsEveryError(t *testing.T) {
 	require.Len(t, Problems(err), 4)
 	require.Equal(t, []int{1, 2, 3, 4}, linesOf(Problems(err)))
 	var first *Problem
-	require.True(t, errors.As(err, &first))
+	require.ErrorAs(t, err, &first)
 	require.Equal(t, 1, first.Line)
 }
 

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -120,9 +121,7 @@ func keysOf(v reflect.Value) (map[string]reflect.Value, []string) {
 			continue
 		case strings.Contains(options, "inline"):
 			inner, more := keysOf(v.Field(i))
-			for k, field := range inner {
-				fields[k] = field
-			}
+			maps.Copy(fields, inner)
 			names = append(names, more...)
 			continue
 		case name == "":

@@ -1,20 +1,16 @@
 package stream
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
-	"falconer/processor"
 	"falconer/subjects"
 )
 
@@ -72,132 +68,6 @@ func judge(err error) outcome {
 	return doubtful
 }
 
-// share is one partition's part of a commit.
-type share struct {
-	p       *partition
-	changes processor.Changes
-	cursor  Cursor
-	msgs    []*nats.Msg
-	// revised are the fingerprints whose states msgs hold from the second on, in
-	// order; the first message is the cursor.
-	revised []string
-}
-
-// encode makes the messages of one partition's changes: the cursor, the states,
-// then the outputs.
-func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
-	s := &share{p: p, changes: ch, cursor: p.cur}
-	s.cursor.Cursor = ch.Cursor
-	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
-		return nil, err
-	}
-	for _, in := range ch.Incidents {
-		rev, known := p.revs[in.Fingerprint]
-		if err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known); err != nil {
-			return nil, err
-		}
-		s.revised = append(s.revised, in.Fingerprint)
-	}
-	for _, fp := range ch.Forgotten {
-		s.forget(fp)
-	}
-	err := s.outputs(ch, w.cfg.Retention)
-	return s, err
-}
-
-// put adds a message that is compared and set. A subject that was never seen, or
-// was forgotten, is not compared: the cursor in the same batch guards it.
-func (s *share) put(subject string, body any, rev uint64, known bool) error {
-	data, err := EncodeJSON(body)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", subject, err)
-	}
-	m := nats.NewMsg(subject)
-	m.Data = data
-	if known {
-		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
-	}
-	s.msgs = append(s.msgs, m)
-	return nil
-}
-
-// forget replaces a stored state by an empty one that soon expires.
-func (s *share) forget(fingerprint string) {
-	rev, known := s.p.revs[fingerprint]
-	if !known {
-		return // it was never stored
-	}
-	m := nats.NewMsg(subjects.State(s.p.n, fingerprint))
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
-	m.Header.Set(jetstream.MsgTTLHeader, "1m")
-	s.msgs = append(s.msgs, m)
-}
-
-func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
-	var errs []error
-	for i := range ch.Reports {
-		r := &ch.Reports[i]
-		errs = append(errs, s.output(ReportSubject(r), r.ID, r.Schema, r, retention, r.Shrink))
-	}
-	for i := range ch.Tasks {
-		t := &ch.Tasks[i]
-		errs = append(errs, s.output(TaskSubject(t), t.ID, t.Schema, t, retention, t.Shrink))
-	}
-	for i := range ch.Dead {
-		d := &ch.Dead[i]
-		id := fmt.Sprintf("dead/%d-%s", d.Seq, Era(s.cursor.Created))
-		errs = append(errs, s.output(subjects.DeadLetter(d.Seq), id, d.Schema, d, deadRetention(retention), func() {}))
-	}
-	return errors.Join(errs...)
-}
-
-// ReportSubject is where a report is published.
-func ReportSubject(r *processor.Report) string {
-	return subjects.Report(r.Severity.String(), processor.Slug(r.Rule), r.Incident, r.Kind)
-}
-
-// TaskSubject is where a task is published.
-func TaskSubject(t *processor.Task) string {
-	return subjects.Task(t.Severity.String(), string(t.Kind), t.Incident, t.Mitigation)
-}
-
-// deadRetention keeps dead letters longer than outputs: someone has to look.
-func deadRetention(retention time.Duration) time.Duration { return 4 * retention }
-
-// output adds a message that consumers read. A body too long to publish is
-// shortened by shrink.
-func (s *share) output(subject, id, schema string, body any, ttl time.Duration, shrink func()) error {
-	data, err := EncodeJSON(body)
-	if err == nil && len(data) > maxBody {
-		shrink()
-		data, err = EncodeJSON(body)
-	}
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", subject, err)
-	}
-	m := nats.NewMsg(subject)
-	m.Data = data
-	m.Header.Set(jetstream.MsgIDHeader, id)
-	m.Header.Set(subjects.HeaderID, id)
-	m.Header.Set(subjects.HeaderSchema, schema)
-	m.Header.Set(subjects.HeaderContentType, "application/json")
-	m.Header.Set(jetstream.MsgTTLHeader, ttl.String())
-	s.msgs = append(s.msgs, m)
-	return nil
-}
-
-// EncodeJSON is how bodies are encoded: json.Marshal without the escaping for
-// HTML, which would make alerts hard to read and long.
-func EncodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 // publish stores the shares as one atomic batch and, when it is committed,
 // brings the partitions' revisions up to date.
 func (w *Worker) publish(ctx context.Context, shares []*share) error {
@@ -241,36 +111,112 @@ func (s *share) settle(seq uint64) {
 	}
 }
 
-// log says what was published, a line for each report.
-func (s *share) log(log zerolog.Logger) {
-	for i := range s.changes.Reports {
-		r := &s.changes.Reports[i]
-		log.Info().Str("rule", r.Rule).Str("incident", r.Incident).Str("kind", r.Kind).Stringer("severity", r.Severity).
-			Uint64("count", r.Occurrences.Count).Int("partition", s.p.n).Msg("report")
-	}
-	for i := range s.changes.Dead {
-		d := &s.changes.Dead[i]
-		log.Warn().Uint64("seq", d.Seq).Str("reason", d.Reason).Str("subject", d.Subject).Msg("alert not understood; kept as a dead letter")
+// commit stores the changes of all owned partitions in one atomic batch. It
+// returns when they are stored, or when the partitions they belong to are let go.
+func (w *Worker) commit(ctx context.Context) {
+	w.since, w.moved = time.Time{}, time.Time{}
+	shares := w.collect(ctx)
+	for attempt := 0; len(shares) > 0; attempt++ {
+		err := w.publish(ctx, shares)
+		switch judge(err) {
+		case committed:
+			w.cleared()
+			return
+		case refused:
+			shares = w.waitOut(ctx, shares, err, attempt)
+		case conflict:
+			shares = w.stillMine(ctx, shares, err)
+		case repeated:
+			w.cfg.Log.Warn().Err(err).Msg("an output exists that the cursor does not know of; taking the partitions anew and leaving it out")
+			w.abandon(ctx, shares, err, true)
+			return
+		case doubtful:
+			w.abandon(ctx, shares, err, false)
+			return
+		}
 	}
 }
 
-// missing leaves out of a share the outputs that exist already. It is needed
-// only after the server refused a batch for one: FALCONER was then restored, or
-// lost its newest messages, and consumers may have seen what it held.
-func (w *Worker) missing(ctx context.Context, s *share) error {
-	kept := s.msgs[:0:0]
-	for _, m := range s.msgs {
-		if m.Header.Get(jetstream.MsgIDHeader) != "" {
-			_, err := lastOf(ctx, w.cfg.JS, subjects.OutputStream, m.Subject)
-			if err == nil {
-				continue
-			}
-			if !errors.Is(err, errNotFound) {
-				return err
-			}
+// collect takes the changes of every owned partition that has any.
+func (w *Worker) collect(ctx context.Context) []*share {
+	var shares []*share
+	for _, n := range slices.Sorted(maps.Keys(w.owned)) {
+		p := w.owned[n]
+		if p.ledger.Pending() == 0 && p.ledger.Cursor() == p.cur.Cursor {
+			continue
 		}
-		kept = append(kept, m)
+		s, err := w.encode(p, p.ledger.Take())
+		if err == nil && w.cfg.Now().Before(w.careful[n]) {
+			err = w.missing(ctx, s)
+		}
+		if err != nil {
+			w.reown(ctx, p, err)
+			continue
+		}
+		shares = append(shares, s)
 	}
-	s.msgs = kept
-	return nil
+	return shares
+}
+
+// waitOut waits before a refused commit is tried again. A full output stream is
+// back-pressure: workers wait until there is room, and say so.
+func (w *Worker) waitOut(ctx context.Context, shares []*share, err error, attempt int) []*share {
+	if w.stalled.IsZero() {
+		w.stalled = w.cfg.Now()
+	}
+	if attempt%20 == 3 {
+		w.cfg.Log.Error().Err(err).Dur("stalled", w.cfg.Now().Sub(w.stalled)).
+			Msgf("stream %s takes no commit; alerts wait in %s and nothing is lost while that keeps them. Is it full? Raise its MaxBytes or shorten the retention", subjects.OutputStream, subjects.RawStream)
+	}
+	select {
+	case <-ctx.Done():
+		w.abandon(ctx, shares, ctx.Err(), false)
+		return nil
+	case <-w.quit:
+		w.abandon(ctx, shares, err, false)
+		return nil
+	case <-time.After(min(20*time.Millisecond<<min(attempt, 6), time.Second)):
+	}
+	return shares
+}
+
+func (w *Worker) cleared() {
+	if !w.stalled.IsZero() {
+		w.cfg.Log.Info().Dur("stalled", w.cfg.Now().Sub(w.stalled)).Msgf("stream %s takes commits again", subjects.OutputStream)
+		w.stalled = time.Time{}
+	}
+}
+
+// stillMine finds out whose cursor has changed after a conflict, lets those
+// partitions go, and returns the shares of the others. If none has, the conflict
+// is about a state: everything is taken anew.
+func (w *Worker) stillMine(ctx context.Context, shares []*share, why error) []*share {
+	var mine []*share
+	for _, s := range shares {
+		_, rev, err := readCursor(ctx, w.cfg.JS, s.p.n)
+		if err == nil && rev == s.p.rev {
+			mine = append(mine, s)
+			continue
+		}
+		if err == nil {
+			err = errFenced
+		}
+		w.reown(ctx, s.p, err)
+	}
+	if len(mine) == len(shares) {
+		w.abandon(ctx, shares, why, false)
+		return nil
+	}
+	return mine
+}
+
+// abandon lets the shares' partitions go and takes them anew: their fence finds
+// out what was stored.
+func (w *Worker) abandon(ctx context.Context, shares []*share, why error, careful bool) {
+	for _, s := range shares {
+		w.reown(ctx, s.p, why)
+		if careful {
+			w.careful[s.p.n] = w.cfg.Now().Add(time.Hour)
+		}
+	}
 }

@@ -1,0 +1,178 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// share is one partition's part of a commit.
+type share struct {
+	p       *partition
+	changes processor.Changes
+	cursor  Cursor
+	msgs    []*nats.Msg
+	// revised are the fingerprints whose states msgs hold from the second on, in
+	// order; the first message is the cursor.
+	revised []string
+}
+
+// encode makes the messages of one partition's changes: the cursor, the states,
+// then the outputs.
+func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
+	s := &share{p: p, changes: ch, cursor: p.cur}
+	s.cursor.Cursor = ch.Cursor
+	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
+		return nil, err
+	}
+	for _, in := range ch.Incidents {
+		rev, known := p.revs[in.Fingerprint]
+		if err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known); err != nil {
+			return nil, err
+		}
+		s.revised = append(s.revised, in.Fingerprint)
+	}
+	for _, fp := range ch.Forgotten {
+		s.forget(fp)
+	}
+	err := s.outputs(ch, w.cfg.Retention)
+	return s, err
+}
+
+// put adds a message that is compared and set. A subject that was never seen, or
+// was forgotten, is not compared: the cursor in the same batch guards it.
+func (s *share) put(subject string, body any, rev uint64, known bool) error {
+	data, err := EncodeJSON(body)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", subject, err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = data
+	if known {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	}
+	s.msgs = append(s.msgs, m)
+	return nil
+}
+
+// forget replaces a stored state by an empty one that soon expires.
+func (s *share) forget(fingerprint string) {
+	rev, known := s.p.revs[fingerprint]
+	if !known {
+		return // it was never stored
+	}
+	m := nats.NewMsg(subjects.State(s.p.n, fingerprint))
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	m.Header.Set(jetstream.MsgTTLHeader, "1m")
+	s.msgs = append(s.msgs, m)
+}
+
+func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
+	var errs []error
+	for i := range ch.Reports {
+		r := &ch.Reports[i]
+		errs = append(errs, s.output(ReportSubject(r), r.ID, r.Schema, r, retention, r.Shrink))
+	}
+	for i := range ch.Tasks {
+		t := &ch.Tasks[i]
+		errs = append(errs, s.output(TaskSubject(t), t.ID, t.Schema, t, retention, t.Shrink))
+	}
+	for i := range ch.Dead {
+		d := &ch.Dead[i]
+		id := fmt.Sprintf("dead/%d-%s", d.Seq, Era(s.cursor.Created))
+		errs = append(errs, s.output(subjects.DeadLetter(d.Seq), id, d.Schema, d, deadRetention(retention), func() {}))
+	}
+	return errors.Join(errs...)
+}
+
+// ReportSubject is where a report is published.
+func ReportSubject(r *processor.Report) string {
+	return subjects.Report(r.Severity.String(), processor.Slug(r.Rule), r.Incident, r.Kind)
+}
+
+// TaskSubject is where a task is published.
+func TaskSubject(t *processor.Task) string {
+	return subjects.Task(t.Severity.String(), string(t.Kind), t.Incident, t.Mitigation)
+}
+
+// deadRetention keeps dead letters longer than outputs: someone has to look.
+func deadRetention(retention time.Duration) time.Duration { return 4 * retention }
+
+// output adds a message that consumers read. A body too long to publish is
+// shortened by shrink.
+func (s *share) output(subject, id, schema string, body any, ttl time.Duration, shrink func()) error {
+	data, err := EncodeJSON(body)
+	if err == nil && len(data) > maxBody {
+		shrink()
+		data, err = EncodeJSON(body)
+	}
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", subject, err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = data
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(subjects.HeaderID, id)
+	m.Header.Set(subjects.HeaderSchema, schema)
+	m.Header.Set(subjects.HeaderContentType, "application/json")
+	m.Header.Set(jetstream.MsgTTLHeader, ttl.String())
+	s.msgs = append(s.msgs, m)
+	return nil
+}
+
+// EncodeJSON is how bodies are encoded: json.Marshal without the escaping for
+// HTML, which would make alerts hard to read and long.
+func EncodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// log says what was published, a line for each report.
+func (s *share) log(log zerolog.Logger) {
+	for i := range s.changes.Reports {
+		r := &s.changes.Reports[i]
+		log.Info().Str("rule", r.Rule).Str("incident", r.Incident).Str("kind", r.Kind).Stringer("severity", r.Severity).
+			Uint64("count", r.Occurrences.Count).Int("partition", s.p.n).Msg("report")
+	}
+	for i := range s.changes.Dead {
+		d := &s.changes.Dead[i]
+		log.Warn().Uint64("seq", d.Seq).Str("reason", d.Reason).Str("subject", d.Subject).Msg("alert not understood; kept as a dead letter")
+	}
+}
+
+// missing leaves out of a share the outputs that exist already. It is needed
+// only after the server refused a batch for one: FALCONER was then restored, or
+// lost its newest messages, and consumers may have seen what it held.
+func (w *Worker) missing(ctx context.Context, s *share) error {
+	kept := s.msgs[:0:0]
+	for _, m := range s.msgs {
+		if m.Header.Get(jetstream.MsgIDHeader) != "" {
+			_, err := lastOf(ctx, w.cfg.JS, subjects.OutputStream, m.Subject)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, errNotFound) {
+				return err
+			}
+		}
+		kept = append(kept, m)
+	}
+	s.msgs = kept
+	return nil
+}

@@ -1,0 +1,141 @@
+package processor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+func title(a *Alert, advice Advice) string {
+	where, _ := Derive(a, "workload")
+	if ns, ok := Derive(a, "namespace"); ok && where != "" {
+		where = ns + "/" + where
+	}
+	t := advice.Title
+	if t == "" {
+		t = a.Rule
+	}
+	if where == "" {
+		return Visible(t)
+	}
+	return Visible(t + " in " + where)
+}
+
+// summary says in a few sentences what, where, how grave and how often.
+func summary(a *Alert, r *Report) Text {
+	t := Text{
+		{Text: "Falco's rule "}, {a.Rule, true},
+		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)}, {a.Source, true},
+		{Text: ") fired " + times(r.Occurrences.Count)},
+	}
+	t = append(t, whereText(a)...)
+	if p, ok := Derive(a, "executable"); ok {
+		t = append(t, Span{Text: ", for the executable "}, Span{p, true})
+	}
+	if u, ok := Derive(a, "user"); ok {
+		t = append(t, Span{Text: " as user "}, Span{u, true})
+	}
+	t = append(t, Span{Text: fmt.Sprintf(". Falconer grades the incident **%s** (score %d of 100, confidence %s).",
+		r.Severity, r.Verdict.Score, r.Verdict.Confidence)})
+	if r.Verdict.Test {
+		t = append(t, Span{Text: " It bears the marks of a known test, not of an attack."})
+	}
+	if r.Kind == KindClosed {
+		t = append(t, Span{Text: " The incident is over: no further alert came within its window."})
+	}
+	if r.Previous != "" {
+		t = append(t, Span{Text: " It returns after the incident "}, Span{r.Previous, true}, Span{Text: "."})
+	}
+	return t
+}
+
+func times(n uint64) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func whereText(a *Alert) Text {
+	ns, _ := Derive(a, "namespace")
+	pod, _ := Derive(a, "pod")
+	box, _ := Derive(a, "container")
+	img, _ := Derive(a, "image")
+	var t Text
+	add := func(prose, v string) {
+		if v != "" {
+			t = append(t, Span{Text: prose}, Span{v, true})
+		}
+	}
+	switch Place(a) {
+	case Kubernetes:
+		add(" in pod ", pod)
+		add(" of namespace ", ns)
+	case Container:
+		add(" in container ", box)
+		add(" of image ", img)
+	case Cloud:
+		add(" in namespace ", ns)
+	}
+	add(" on host ", a.Hostname)
+	return t
+}
+
+// gaps lists what the alert leaves open, so that nobody takes silence for a no.
+func gaps(a *Alert) []Text {
+	var out []Text
+	list := func(prose string, names []string, after string) {
+		if len(names) == 0 {
+			return
+		}
+		t := Text{{Text: prose}}
+		for i, n := range names[:min(len(names), 20)] {
+			if i > 0 {
+				t = append(t, Span{Text: ", "})
+			}
+			t = append(t, Span{n, true})
+		}
+		if len(names) > 20 {
+			t = append(t, Span{Text: fmt.Sprintf(" and %d more", len(names)-20)})
+		}
+		out = append(out, append(t, Span{Text: after}))
+	}
+	list("Fields that Falco could not fill: ", a.Absent, ".")
+	list("Cut on the way, so the end is not known: ", a.Cut, ".")
+	if a.Source == "syscall" && Place(a) == Host && a.Fields["container.id"] == "" {
+		out = append(out, Say("The alert does not say whether the process ran in a container; it is treated as a process of the host."))
+	}
+	for _, n := range a.Notes {
+		out = append(out, Say(strings.ToUpper(n[:1])+n[1:]+"."))
+	}
+	if a.Source == "syscall" {
+		out = append(out, Say("Falco reports what it saw. If it dropped system calls at the time, earlier or later steps may be missing: look for *Falco internal: syscall event drop* on the same host."))
+	}
+	return out
+}
+
+// conclusion gives the verdict and the next step.
+func conclusion(r *Report) []Text {
+	var verdict string
+	likely := slices.ContainsFunc(r.Advice.Benign, func(b Benign) bool { return b.Likely })
+	switch {
+	case r.Verdict.Test:
+		verdict = "This is most likely a **test**. Confirm that someone ran it on purpose; if nobody did, treat it as real."
+	case likely:
+		verdict = fmt.Sprintf("This is graded **%s**, and it looks like one of the harmless causes above. Confirm which before closing it.", r.Severity)
+	case r.Severity >= High:
+		verdict = fmt.Sprintf("This is graded **%s**. Treat it as an intrusion until the questions above say otherwise.", r.Severity)
+	case r.Severity == Medium:
+		verdict = "This is graded **medium**. It needs an explanation by someone who knows the workload, today."
+	default:
+		verdict = fmt.Sprintf("This is graded **%s**. It is worth knowing about, and needs no haste.", r.Severity)
+	}
+	out := []Text{Say(verdict)}
+	if len(r.Advice.Next) > 0 {
+		out = append(out, append(Text{{Text: "**Next step:** "}}, r.Advice.Next...))
+	}
+	return out
+}
