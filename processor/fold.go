@@ -64,7 +64,7 @@ func (l *Ledger) count(m Message, e examined) {
 	if in == nil || in.Closed {
 		in = l.begin(m, e, in)
 	}
-	if in.copied(e.hash) {
+	if in.copied(e.alert, e.hash) {
 		in.Resent++
 		l.cur.Totals.Resent++
 		return

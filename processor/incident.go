@@ -119,13 +119,17 @@ func (in *Incident) due() time.Time {
 }
 
 // copied reports whether the event is one of the recent ones, and remembers it
-// if it is not.
-func (in *Incident) copied(hash uint64) bool {
+// if it is not. An alert that does not say when its event happened is never
+// taken for a copy: two events that look the same could not be told apart.
+func (in *Incident) copied(a *Alert, hash uint64) bool {
+	if a.Time.IsZero() {
+		return false
+	}
 	if slices.Contains(in.Recent, hash) {
 		return true
 	}
 	if len(in.Recent) >= maxRecent {
-		in.Recent = append(in.Recent[:0:0], in.Recent[1:]...)
+		in.Recent = in.Recent[:copy(in.Recent, in.Recent[1:])]
 	}
 	in.Recent = append(in.Recent, hash)
 	return false

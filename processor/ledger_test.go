@@ -462,3 +462,13 @@ func TestLedgerRedactsByDefault(t *testing.T) {
 	require.True(t, open.Fold(Message{Seq: 1, Time: epoch, Data: alertJSON(shellRule, epoch, secret)}, MinRoom))
 	require.Contains(t, open.Take().Reports[0].Markdown, "hunter2")
 }
+
+func TestLedgerTakesNoUndatedAlertForACopy(t *testing.T) {
+	l := NewLedger(Options{Book: testBook{}, Era: "era"})
+	undated := []byte(`{"rule":"r","priority":"Error","output_fields":{"proc.name":"sh"}}`)
+	for seq := range uint64(3) {
+		require.True(t, l.Fold(Message{Seq: seq + 1, Time: time.Unix(0, 0).UTC(), Data: undated}, MinRoom))
+	}
+	require.EqualValues(t, 0, l.Cursor().Totals.Resent)
+	require.EqualValues(t, 3, l.Take().Incidents[0].Count)
+}

@@ -104,12 +104,15 @@ func (o *oracle) alert(m Message) {
 		in = o.begin(fp, m.Seq, id)
 	}
 	hash := eventHash(a)
-	if slices.Contains(in.recent, hash) {
+	if !a.Time.IsZero() && slices.Contains(in.recent, hash) {
 		in.resent++
 		o.totals.Resent++
 		return
 	}
-	if in.recent = append(in.recent, hash); len(in.recent) > 64 {
+	if !a.Time.IsZero() {
+		in.recent = append(in.recent, hash)
+	}
+	if len(in.recent) > 64 {
 		in.recent = in.recent[1:]
 	}
 	a.redact(RedactSecrets)

@@ -125,7 +125,11 @@ func (p *page) occurrences(r *Report) {
 		p.line("- **First seen**: %s", stamp(o.FirstEvent))
 		p.line("- **Last seen**: %s", stamp(o.LastEvent))
 	}
-	p.line("- **Window**: opened %s, closes %s unless more comes", stamp(o.Opened), stamp(o.End))
+	closes := "closes %s unless more comes"
+	if r.Kind == KindClosed {
+		closes = "closed %s"
+	}
+	p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
 	for _, d := range o.Seen {
 		p.line("- **Distinct %ss**: %s", d.Kind, distinct(d))
 	}

@@ -164,7 +164,21 @@ func TestReportSummary(t *testing.T) {
 			require.Contains(t, reportOf(t, alertJSON(shellRule, epoch, row.over)).Summary.Plain(), row.want)
 		})
 	}
+	for n, want := range []string{"", "", " and one other", " and 2 others"} {
+		require.Equal(t, want, others([]Distinct{{Kind: "user", Values: []string{"x", "y"}}, {Kind: "pod", Values: make([]string, n)}}, "pod"))
+	}
+	require.Equal(t, " and at least 10 others", others([]Distinct{{Kind: "pod", Values: make([]string, 10), More: true}}, "pod"))
+	require.Empty(t, others(nil, ""))
 	require.Equal(t, []string{"once", "twice", "3 times"}, []string{times(1), times(2), times(3)})
+}
+
+func TestReportOfAClosedIncidentSaysSo(t *testing.T) {
+	f := newFeed(t)
+	f.shell(0, nil)
+	require.Contains(t, f.last().Markdown, "opened 2026-03-01 12:00:00.000 UTC, closes 2026-03-01 13:00:00.000 UTC unless more comes")
+	f.tick(2 * time.Hour)
+	require.Contains(t, f.last().Markdown, "opened 2026-03-01 12:00:00.000 UTC, closed 2026-03-01 13:00:00.000 UTC\n")
+	require.Contains(t, f.last().Markdown, "The incident is over: a further alert opens a new one.")
 }
 
 func TestReportConclusion(t *testing.T) {

@@ -28,7 +28,7 @@ func summary(a *Alert, r *Report) Text {
 		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)}, {a.Source, true},
 		{Text: ") fired " + times(r.Occurrences.Count)},
 	}
-	t = append(t, whereText(a)...)
+	t = append(t, whereText(a, r.Occurrences.Seen)...)
 	if p, ok := Derive(a, "executable"); ok {
 		t = append(t, Span{Text: ", for the executable "}, Span{p, true})
 	}
@@ -41,7 +41,7 @@ func summary(a *Alert, r *Report) Text {
 		t = append(t, Span{Text: " It bears the marks of a known test, not of an attack."})
 	}
 	if r.Kind == KindClosed {
-		t = append(t, Span{Text: " The incident is over: no further alert came within its window."})
+		t = append(t, Span{Text: " The incident is over: a further alert opens a new one."})
 	}
 	if r.Previous != "" {
 		t = append(t, Span{Text: " It returns after the incident "}, Span{r.Previous, true}, Span{Text: "."})
@@ -59,29 +59,45 @@ func times(n uint64) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-func whereText(a *Alert) Text {
+// whereText names the place of the alert that the report is made of, and how
+// many other places the incident has seen.
+func whereText(a *Alert, seen []Distinct) Text {
 	ns, _ := Derive(a, "namespace")
 	pod, _ := Derive(a, "pod")
 	box, _ := Derive(a, "container")
 	img, _ := Derive(a, "image")
 	var t Text
-	add := func(prose, v string) {
+	add := func(prose, v, kind string) {
 		if v != "" {
-			t = append(t, Span{Text: prose}, Span{v, true})
+			t = append(t, Span{Text: prose}, Span{v, true}, Span{Text: others(seen, kind)})
 		}
 	}
 	switch Place(a) {
 	case Kubernetes:
-		add(" in pod ", pod)
-		add(" of namespace ", ns)
+		add(" in pod ", pod, "pod")
+		add(" of namespace ", ns, "")
 	case Container:
-		add(" in container ", box)
-		add(" of image ", img)
+		add(" in container ", box, "")
+		add(" of image ", img, "image")
 	case Cloud:
-		add(" in namespace ", ns)
+		add(" in namespace ", ns, "")
 	}
-	add(" on host ", a.Hostname)
+	add(" on host ", a.Hostname, "host")
 	return t
+}
+
+// others says how many values of a kind there are beside the one just named.
+func others(seen []Distinct, kind string) string {
+	i := slices.IndexFunc(seen, func(d Distinct) bool { return d.Kind == kind })
+	switch {
+	case i < 0 || len(seen[i].Values) < 2:
+		return ""
+	case seen[i].More:
+		return fmt.Sprintf(" and at least %d others", len(seen[i].Values))
+	case len(seen[i].Values) == 2:
+		return " and one other"
+	}
+	return fmt.Sprintf(" and %d others", len(seen[i].Values)-1)
 }
 
 // gaps lists what the alert leaves open, so that nobody takes silence for a no.

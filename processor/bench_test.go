@@ -1,0 +1,95 @@
+package processor
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// benchAlert is about as long as the alerts of a real cluster.
+func benchAlert(i int) []byte {
+	return alertJSON(shellRule, epoch.Add(time.Duration(i)), fields{
+		"output":        "12:00:00.000000000: Notice A shell was spawned in a container with an attached terminal | evt_type=execve user=daemon user_uid=2 process=sh",
+		"proc.pcmdline": "containerd-shim -namespace k8s.io -id ac7c5359a04b5c8f", "proc.aname[2]": "containerd", "proc.tty": 34816,
+		"user.loginuid": -1, "evt.arg.flags": "EXE_LOWER_LAYER", "container.image.tag": "3.20", "fd.name": nil,
+		"k8s.pod.name": fmt.Sprintf("web-7c5ddbdf54-x2v%ck", "bcdfghjk"[i%8]), "uuid": "5d8f4f3e-6a3c-4c7e-9d3a-0b8f6b1c2d3e",
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := benchAlert(1)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFingerprint(b *testing.B) {
+	a := mustDecode(b, benchAlert(1))
+	b.ReportAllocs()
+	for b.Loop() {
+		Fingerprint(a, Identity{Version: 1})
+	}
+}
+
+func BenchmarkEventHash(b *testing.B) {
+	a := mustDecode(b, benchAlert(1))
+	b.ReportAllocs()
+	for b.Loop() {
+		eventHash(a)
+	}
+}
+
+func BenchmarkRedact(b *testing.B) {
+	for name, over := range map[string]fields{"nothing to hide": nil, "a password": {"proc.cmdline": "mysql --password hunter2"}} {
+		b.Run(name, func(b *testing.B) {
+			data := alertJSON(shellRule, epoch, over)
+			for b.Loop() {
+				b.StopTimer()
+				a := mustDecode(b, data)
+				b.StartTimer()
+				a.redact(RedactSecrets)
+			}
+		})
+	}
+}
+
+// BenchmarkFoldMerged is the path of nearly every alert of a flood: an incident
+// is open, and no report is due.
+func BenchmarkFoldMerged(b *testing.B) {
+	const distinct = 4096
+	alerts := make([][]byte, distinct)
+	for i := range alerts {
+		alerts[i] = benchAlert(i)
+	}
+	l := NewLedger(Options{Book: testBook{}, Era: "era"})
+	b.SetBytes(int64(len(alerts[0])))
+	b.ReportAllocs()
+	seq := uint64(0)
+	for b.Loop() {
+		m := Message{Seq: seq, Time: epoch, Data: alerts[seq%distinct]}
+		if seq++; !l.Fold(m, 900) {
+			l.Take()
+		}
+	}
+}
+
+// BenchmarkFoldOpening is the dear path: every alert opens an incident, with a
+// report and a task.
+func BenchmarkFoldOpening(b *testing.B) {
+	l := NewLedger(Options{Book: testBook{}, Era: "era"})
+	b.ReportAllocs()
+	seq := uint64(0)
+	for b.Loop() {
+		b.StopTimer()
+		seq++
+		m := Message{Seq: seq, Time: epoch.Add(time.Duration(seq) * time.Second), Data: alertJSON(shellRule, epoch, fields{"k8s.ns.name": fmt.Sprintf("ns%d", seq)})}
+		b.StartTimer()
+		for !l.Fold(m, 900) {
+			l.Take()
+		}
+	}
+}
