@@ -18,6 +18,9 @@ import (
 	"falconer/processor/stream"
 )
 
+// byteOrderMark is what some editors and shells of Windows write before a text.
+const byteOrderMark = "\ufeff"
+
 // room is how many outputs an offline ledger gathers before they are printed.
 const room = 1000
 
@@ -51,7 +54,7 @@ type analysis struct {
 	all    bool
 	at     time.Time
 	seq    uint64
-	line   int
+	line   int // where what is gathered begins
 	said   int // reports printed
 }
 
@@ -111,16 +114,19 @@ func (a *app) progress(total int64, unit string) *progressbar.ProgressBar {
 // read takes the input apart into alerts: one a line, or one over many lines.
 func (an *analysis) read(ctx context.Context, src io.Reader) error {
 	r := bufio.NewReaderSize(src, 64<<10)
-	var pending []byte
+	if mark, _ := r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = r.Discard(len(byteOrderMark))
+	}
+	var gathered []byte
+	an.line = 1
 	for ctx.Err() == nil {
 		line, err := r.ReadBytes('\n')
-		an.line++
-		pending = append(pending, line...)
-		if err != nil || complete(pending) {
-			if ferr := an.alert(pending); ferr != nil {
+		gathered = append(gathered, line...)
+		if err != nil || complete(gathered) {
+			if ferr := an.take(gathered); ferr != nil {
 				return ferr
 			}
-			pending = nil
+			gathered = nil
 		}
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
@@ -144,9 +150,32 @@ func complete(b []byte) bool {
 	return !errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// alert folds one alert. The ledger's clock is the time of the events.
-func (an *analysis) alert(data []byte) error {
-	data = bytes.TrimSpace(data)
+// take folds what was gathered. If that is no alert, its beginning may be one
+// that was cut: lines that are alerts by themselves are then folded so.
+func (an *analysis) take(gathered []byte) error {
+	lines := bytes.SplitAfter(gathered, []byte("\n"))
+	if json.Valid(gathered) {
+		return an.alert(lines)
+	}
+	begin := 0
+	for i, line := range lines {
+		if _, err := processor.Decode(line); err != nil {
+			continue
+		}
+		if err := errors.Join(an.alert(lines[begin:i]), an.alert(lines[i:i+1])); err != nil {
+			return err
+		}
+		begin = i + 1
+	}
+	return an.alert(lines[begin:])
+}
+
+// alert folds one alert, of the lines that come next in the input. The ledger's
+// clock is the time of the events.
+func (an *analysis) alert(lines [][]byte) error {
+	text := bytes.Join(lines, nil)
+	line, data := an.line, bytes.TrimSpace(text)
+	an.line += bytes.Count(text, []byte("\n"))
 	if len(data) == 0 {
 		return nil
 	}
@@ -154,7 +183,7 @@ func (an *analysis) alert(data []byte) error {
 	if alert, err := processor.Decode(data); err == nil && alert.Time.After(an.at) {
 		an.at = alert.Time
 	}
-	m := processor.Message{Seq: an.seq, Time: an.at, Subject: fmt.Sprintf("line %d", an.line), Data: data}
+	m := processor.Message{Seq: an.seq, Time: an.at, Subject: fmt.Sprintf("line %d", line), Data: data}
 	for !an.ledger.Fold(m, room) {
 		if err := an.print(); err != nil {
 			return err
