@@ -148,7 +148,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		RunE: func(*cobra.Command, []string) error {
-			v, err := buildVersion()
+			v, err := a.buildVersion()
 			if err != nil {
 				return err
 			}
@@ -170,7 +170,7 @@ type versionInfo struct {
 	Playbooks int    `json:"playbooks"`
 }
 
-func buildVersion() (versionInfo, error) {
+func (a *app) buildVersion() (versionInfo, error) {
 	v := versionInfo{Version: version, Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -184,7 +184,7 @@ func buildVersion() (versionInfo, error) {
 	if v.Version == "" {
 		v.Version = info.Main.Version
 	}
-	book, err := builtinBook()
+	book, err := a.load()
 	if err != nil {
 		return v, err
 	}

@@ -59,15 +59,15 @@ type analysis struct {
 }
 
 func (a *app) analyze(ctx context.Context, name string, follow, all bool) error {
-	book, err := a.book()
-	if err != nil {
-		return err
-	}
 	in, size, err := a.open(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
 	an := &analysis{app: a, all: all, ledger: processor.NewLedger(processor.Options{
 		Book: book, Era: "0", Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
 	})}

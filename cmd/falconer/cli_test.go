@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"falconer/rules"
 	"falconer/subjects"
 )
 
@@ -45,8 +47,29 @@ func falconer(t testing.TB, args ...string) outcome {
 func feeding(t testing.TB, in string, args ...string) outcome {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	code := execute(t.Context(), args, strings.NewReader(in), &out, &errOut)
+	a := &app{in: strings.NewReader(in), out: &out, err: &errOut, cfg: defaults(), load: remember}
+	code := a.execute(t.Context(), args)
 	return outcome{code, out.String(), errOut.String()}
+}
+
+// loaded is a book, or why there is none.
+type loaded struct {
+	book *rules.Book
+	err  error
+}
+
+// books are those that remember has loaded, by their folders.
+var books sync.Map
+
+// remember is rules.Load, which takes long, once for each list of folders.
+func remember(dirs ...string) (*rules.Book, error) {
+	key := strings.Join(dirs, "\n")
+	if _, ok := books.Load(key); !ok {
+		book, err := rules.Load(dirs...)
+		books.Store(key, loaded{book, err})
+	}
+	known, _ := books.Load(key)
+	return known.(loaded).book, known.(loaded).err
 }
 
 // must runs a command line that must succeed, and returns what it printed.
@@ -63,7 +86,8 @@ func background(t *testing.T, args ...string) (out, errOut *capture) {
 	out, errOut = &capture{}, &capture{}
 	ctx, stop := context.WithCancel(context.Background())
 	code := make(chan int, 1)
-	go func() { code <- execute(ctx, args, strings.NewReader(""), out, errOut) }()
+	a := &app{in: strings.NewReader(""), out: out, err: errOut, cfg: defaults(), load: remember}
+	go func() { code <- a.execute(ctx, args) }()
 	t.Cleanup(func() {
 		stop()
 		require.Equal(t, exitOK, <-code, errOut.String())

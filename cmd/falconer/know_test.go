@@ -91,11 +91,10 @@ func TestAFaultyPlaybookStopsEverythingThatNeedsIt(t *testing.T) {
 }
 
 func TestRulesLintAndTestOfASoundPlaybook(t *testing.T) {
-	dir := folder(t, "mine.yaml", strings.Replace(myPlaybook, "%s", "mine", 1))
+	dir := folder(t, "mine.yaml", strings.NewReplacer("%s", "mine", "Execution from /dev/shm", "A rule of mine").Replace(myPlaybook))
 	o := falconer(t, "rules", "lint", dir)
 	require.Equal(t, exitOK, o.code, o.out)
 	require.Contains(t, o.out, "warning: playbook mine has no examples")
-	require.Equal(t, exitFailed, falconer(t, "rules", "lint", "--strict", dir).code)
 	require.Regexp(t, `\d+ examples passed, 0 failed\.`, falconer(t, "rules", "test", dir).err)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -293,11 +294,12 @@ func showIncident(o stream.Output) (string, error) {
 	if err := decode(o, &in); err != nil {
 		return "", err
 	}
-	var indented strings.Builder
-	enc := json.NewEncoder(&indented)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(in)
+	data, err := stream.EncodeJSON(in)
+	if err != nil {
+		return "", err
+	}
+	var indented bytes.Buffer
+	err = json.Indent(&indented, append(data, '\n'), "", "  ")
 	return indented.String(), err
 }
 

@@ -37,17 +37,20 @@ type app struct {
 	out, err io.Writer
 	cfg      Config
 	asJSON   bool
+	// load is rules.Load; tests have one that remembers what it has loaded.
+	load func(dirs ...string) (*rules.Book, error)
 }
 
 // execute runs the command line and returns the exit code. Results go to out,
 // words to err.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut, cfg: defaults()}
+	a := &app{in: in, out: out, err: errOut, cfg: defaults(), load: rules.Load}
+	return a.execute(ctx, args)
+}
+
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	var wrong misuse
 	switch {
@@ -56,13 +59,13 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	case errors.Is(err, errSaid):
 		return exitFailed
 	case errors.As(err, &wrong):
-		fmt.Fprintf(errOut, "falconer: %v\nRun \"falconer --help\" for the commands, \"falconer COMMAND --help\" for one.\n", err)
+		fmt.Fprintf(a.err, "falconer: %v\nRun \"falconer --help\" for the commands, \"falconer COMMAND --help\" for one.\n", err)
 		return exitMisuse
 	case strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintf(errOut, "falconer: %v\n", err)
+		fmt.Fprintf(a.err, "falconer: %v\n", err)
 		return exitMisuse
 	}
-	fmt.Fprintf(errOut, "falconer: %v\n", err)
+	fmt.Fprintf(a.err, "falconer: %v\n", err)
 	return exitFailed
 }
 
@@ -86,6 +89,10 @@ the later wins.`,
 		grouped("work", a.runCommand(), a.demoCommand(), a.analyzeCommand(), a.replayCommand(), a.setupCommand(), a.statusCommand())...)
 	root.AddCommand(grouped("read", a.reportsCommand(), a.incidentsCommand(), a.tasksCommand(), a.deadCommand())...)
 	root.AddCommand(grouped("know", a.rulesCommand(), a.schemaCommand(), a.versionCommand())...)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.InitDefaultCompletionCmd() // after the above, which it remembers
 	for _, c := range root.Commands() {
 		strictArgs(c)
 	}
@@ -152,7 +159,7 @@ func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", 
 
 // book loads the playbooks. Faults in them are printed one a line.
 func (a *app) book() (*rules.Book, error) {
-	b, err := rules.Load(a.cfg.Rules...)
+	b, err := a.load(a.cfg.Rules...)
 	if err == nil {
 		return b, nil
 	}

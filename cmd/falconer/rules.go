@@ -14,8 +14,6 @@ import (
 	"falconer/rules"
 )
 
-func builtinBook() (*rules.Book, error) { return rules.Builtin() }
-
 func (a *app) rulesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "rules", Short: "List, show, check and explain playbooks"}
 	lint := &cobra.Command{
@@ -49,7 +47,7 @@ func (a *app) rulesCommand() *cobra.Command {
 }
 
 func (a *app) completePlaybook(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	book, err := rules.Load(a.cfg.Rules...)
+	book, err := a.load(a.cfg.Rules...)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -132,7 +135,8 @@ func (s *share) output(subject, id, schema string, body any, ttl time.Duration, 
 }
 
 // EncodeJSON is how bodies are encoded: json.Marshal without the escaping for
-// HTML, which would make alerts hard to read and long.
+// HTML, which would make alerts hard to read and long, and with what a terminal
+// would obey or hide escaped instead.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -140,7 +144,30 @@ func EncodeJSON(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return tame(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// tame escapes control and format characters in the strings of a JSON text, which
+// means the same to whoever decodes it. The encoder has done so below U+0020.
+func tame(text []byte) []byte {
+	if !bytes.ContainsFunc(text, unsafeRune) {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) {
+		if !unsafeRune(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	return out
+}
+
+func unsafeRune(r rune) bool {
+	return r >= 0x7f && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // log says what was published, a line for each report.

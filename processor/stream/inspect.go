@@ -52,7 +52,7 @@ type Fullness struct {
 func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 	raw, err := js.Stream(ctx, subjects.RawStream)
 	if err != nil {
-		return Status{}, fmt.Errorf("stream %s: %w", subjects.RawStream, explain(err))
+		return Status{}, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
 	}
 	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
 	if err != nil {
@@ -60,7 +60,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 	}
 	out, err := js.Stream(ctx, subjects.OutputStream)
 	if err != nil {
-		return Status{}, fmt.Errorf("stream %s: %w", subjects.OutputStream, explain(err))
+		return Status{}, fmt.Errorf("stream %s: %w", subjects.OutputStream, missingStream(err))
 	}
 	st := Status{Raw: fullness(raw.CachedInfo()), Out: fullness(out.CachedInfo())}
 	if st.Members, err = Members(ctx, js); err != nil {
