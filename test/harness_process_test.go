@@ -77,7 +77,7 @@ func environment(t testing.TB) []string {
 func (p *process) cleanup() {
 	p.kill()
 	if p.t.Failed() {
-		p.t.Logf("last words of %s:\n%s", p.name, lastLines(p.log.String(), 40))
+		p.t.Logf("last words of %s:\n%s", p.name, lastLines(p.log.String(), 20))
 	}
 }
 
@@ -154,7 +154,7 @@ type result struct {
 // run runs a program to its end.
 func run(t *testing.T, path string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)

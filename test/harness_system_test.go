@@ -71,7 +71,12 @@ func (s *system) connect(url string) {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	require.NoError(s.t, err)
-	s.t.Cleanup(nc.Close)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("status when the test failed:\n%s", s.falconer("status").stdout)
+		}
+		nc.Close()
+	})
 	s.url = url
 	s.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(2*inFlight), jetstream.WithPublishAsyncTimeout(10*time.Second))
 	require.NoError(s.t, err)
@@ -155,6 +160,7 @@ func (s *system) fill(workers int) (started []*process) {
 // drained waits until every stored alert is taken.
 func (s *system) drained(stored uint64, limit time.Duration) {
 	s.t.Helper()
+	require.Equal(s.t, stored, s.storedAlerts(), "what the publisher believes to be stored")
 	until(s.t, limit, "the alerts to be taken", func() bool {
 		st := s.status()
 		return st.Totals.In >= stored && st.Lag == 0

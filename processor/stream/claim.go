@@ -61,6 +61,7 @@ func (w *Worker) acquire(ctx context.Context, a acquisition) {
 		return
 	}
 	w.owned[a.n] = a.p
+	w.running.Go(func() { a.p.reader.run(w, a.p) })
 	w.tellOwned()
 }
 

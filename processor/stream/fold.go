@@ -19,6 +19,8 @@ func (w *Worker) receive(ctx context.Context, d delivery) {
 	case w.owned[d.p.n] != d.p: // of a partition that was let go
 	case d.err != nil:
 		w.reown(ctx, d.p, d.err)
+	case d.number != d.p.folded+1:
+		w.reown(ctx, d.p, fmt.Errorf("delivery %d came to be folded where %d was due", d.number, d.p.folded+1))
 	default:
 		w.fold(ctx, d)
 	}
@@ -26,6 +28,7 @@ func (w *Worker) receive(ctx context.Context, d delivery) {
 
 func (w *Worker) fold(ctx context.Context, d delivery) {
 	d.p.behind = d.behind
+	d.p.folded = d.number
 	for !d.p.ledger.Fold(d.msg, w.room(d.p)) {
 		w.commit(ctx)
 		if w.owned[d.p.n] != d.p {

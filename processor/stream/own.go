@@ -27,6 +27,9 @@ type partition struct {
 	reader *reader
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
+	// folded is the number of the last delivery that was folded: the loop checks
+	// for itself that it has missed none.
+	folded uint64
 }
 
 // own takes a partition: it writes the fence, loads the state that the fence

@@ -37,14 +37,17 @@ type reader struct {
 
 // delivery is a message for the worker's loop, or the reason why none follow.
 type delivery struct {
-	p      *partition
+	p *partition
+	// number counts the reader's deliveries from 1.
+	number uint64
 	msg    processor.Message
 	behind uint64
 	err    error
 }
 
-// read starts to read the raw stream after the partition's cursor. Deliveries go
-// to the worker's inbox, the last of them with an error.
+// read prepares to read the raw stream after the partition's cursor. The loop
+// starts the reader once it owns the partition, not before: it passes over what
+// comes of partitions that it does not own.
 func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.RawStream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.cur.Seq + 1,
@@ -62,14 +65,13 @@ func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{msgs: msgs, done: make(chan struct{})}
-	w.running.Go(func() { r.run(w, p) })
-	return r, nil
+	return &reader{msgs: msgs, done: make(chan struct{})}, nil
 }
 
+// run sends deliveries to the worker's inbox, the last of them with an error.
 func (r *reader) run(w *Worker, p *partition) {
 	for next := uint64(1); ; next++ {
-		d := delivery{p: p}
+		d := delivery{p: p, number: next}
 		msg, err := r.msgs.Next()
 		var meta *jetstream.MsgMetadata
 		if err == nil {
