@@ -160,19 +160,19 @@ func compareStruct(t *testing.T, path string, typ reflect.Type, node, root map[s
 	t.Helper()
 	properties := node["properties"].(map[string]any)
 	var known, always []any
-	for i := range typ.NumField() {
-		tag := typ.Field(i).Tag.Get("json")
+	for field := range typ.Fields() {
+		tag := field.Tag.Get("json")
 		name, options, _ := strings.Cut(tag, ",")
 		if name == "-" {
 			continue
 		}
-		require.NotEmpty(t, name, "%s.%s has no name in JSON", path, typ.Field(i).Name)
+		require.NotEmpty(t, name, "%s.%s has no name in JSON", path, field.Name)
 		require.Contains(t, properties, name, path)
 		known = append(known, name)
 		if options == "" {
 			always = append(always, name)
 		}
-		compareType(t, path+"."+name, typ.Field(i).Type, properties[name].(map[string]any), root)
+		compareType(t, path+"."+name, field.Type, properties[name].(map[string]any), root)
 	}
 	require.Len(t, properties, len(known), "%s: the schema names what the type has not", path)
 	require.ElementsMatch(t, always, node["required"], path)

@@ -34,8 +34,7 @@ type DeadLetter struct {
 // NewDeadLetter records message m and why it is not an alert.
 func NewDeadLetter(m Message, why error) DeadLetter {
 	reason := why.Error()
-	var d *DecodeError
-	if errors.As(why, &d) {
+	if d, ok := errors.AsType[*DecodeError](why); ok {
 		reason = d.Reason
 	}
 	sum := sha256.Sum256(m.Data)

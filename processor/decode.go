@@ -103,8 +103,7 @@ func object(data []byte) (map[string]json.RawMessage, error) {
 }
 
 func jsonReason(data []byte, err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
 		return fmt.Sprintf("invalid JSON at byte %d (line %d): %s", syntax.Offset, line, syntax.Error())
 	}

@@ -3,7 +3,6 @@ package processor
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,13 +78,19 @@ func TestDecode(t *testing.T) {
 		{"a null priority is unknown", `{"rule":"r","priority":null}`, priorityOf, PriorityUnknown},
 		{"a word that is none of Falco's is unknown, not guessed", `{"rule":"r","priority":"high"}`, priorityOf, PriorityUnknown},
 
-		{"numbers keep every digit", `{"rule":"r","output_fields":{"evt.num":18446744073709551615,"f":0.10,"n":-1,"e":1E+2}}`, fieldsOf,
-			map[string]string{"evt.num": "18446744073709551615", "f": "0.10", "n": "-1", "e": "1E+2"}},
+		{
+			"numbers keep every digit", `{"rule":"r","output_fields":{"evt.num":18446744073709551615,"f":0.10,"n":-1,"e":1E+2}}`, fieldsOf,
+			map[string]string{"evt.num": "18446744073709551615", "f": "0.10", "n": "-1", "e": "1E+2"},
+		},
 		{"booleans are words", `{"rule":"r","output_fields":{"a":true,"b":false}}`, fieldsOf, map[string]string{"a": "true", "b": "false"}},
-		{"nested values are compact JSON", `{"rule":"r","output_fields":{"a":[1, "x" ,null],"b":{ "k" : 1.50 }}}`, fieldsOf,
-			map[string]string{"a": `[1,"x",null]`, "b": `{"k":1.50}`}},
-		{"text stays as it is", `{"rule":"r","output_fields":{"a":" x\u0000\u001b[31m","b":"\ud83d\ude00"}}`, fieldsOf,
-			map[string]string{"a": " x\x00\x1b[31m", "b": "😀"}},
+		{
+			"nested values are compact JSON", `{"rule":"r","output_fields":{"a":[1, "x" ,null],"b":{ "k" : 1.50 }}}`, fieldsOf,
+			map[string]string{"a": `[1,"x",null]`, "b": `{"k":1.50}`},
+		},
+		{
+			"text stays as it is", `{"rule":"r","output_fields":{"a":" x\u0000\u001b[31m","b":"\ud83d\ude00"}}`, fieldsOf,
+			map[string]string{"a": " x\x00\x1b[31m", "b": "😀"},
+		},
 		{"half a surrogate is a replacement character", `{"rule":"r","output_fields":{"a":"x\ud83d"}}`, fieldsOf, map[string]string{"a": "x\uFFFD"}},
 		{"bytes that are not UTF-8 are replaced in text", "{\"rule\":\"r\",\"output_fields\":{\"a\":\"x\xff\"}}", fieldsOf, map[string]string{"a": "x\uFFFD"}},
 		{"bytes that are not UTF-8 are replaced in nested values", "{\"rule\":\"r\",\"output_fields\":{\"a\":[\"x\xff\"]}}", fieldsOf, map[string]string{"a": "[\"x\uFFFD\"]"}},
@@ -102,8 +107,10 @@ func TestDecode(t *testing.T) {
 		{"the mark ends the output too", `{"rule":"r","output":"text[...]"}`, cutOf, []string{"output"}},
 		{"a value past the limit is cut and named", `{"rule":"r","output_fields":{"a":"` + strings.Repeat("x", MaxValueBytes+1) + `"}}`, cutOf, []string{"a"}},
 		{"a value at the limit is whole", `{"rule":"r","output_fields":{"a":"` + strings.Repeat("x", MaxValueBytes) + `"}}`, cutOf, []string(nil)},
-		{"a character is not cut in two", `{"rule":"r","output_fields":{"a":"x` + strings.Repeat("é", MaxValueBytes/2) + `"}}`, fieldsOf,
-			map[string]string{"a": "x" + strings.Repeat("é", MaxValueBytes/2-1)}},
+		{
+			"a character is not cut in two", `{"rule":"r","output_fields":{"a":"x` + strings.Repeat("é", MaxValueBytes/2) + `"}}`, fieldsOf,
+			map[string]string{"a": "x" + strings.Repeat("é", MaxValueBytes/2-1)},
+		},
 
 		{"time in RFC 3339 with nine digits", `{"rule":"r","time":"2026-03-01T12:00:00.672852000Z"}`, timeOf, when},
 		{"time with its zeros cut by falcosidekick", `{"rule":"r","time":"2026-03-01T12:00:00.672852Z"}`, timeOf, when},
@@ -281,7 +288,7 @@ func TestDecodeCorpus(t *testing.T) {
 				a, err := Decode(l.Alert)
 				if err != nil {
 					var d *DecodeError
-					require.True(t, errors.As(err, &d), "%s: %v", l.Origin, err)
+					require.ErrorAs(t, err, &d, "%s: %v", l.Origin, err)
 					require.NotEqual(t, "captured", l.Kind, "%s: Falco wrote this, and we cannot read it: %s", l.Origin, d.Reason)
 					reasons[d.Reason]++
 					continue

@@ -211,7 +211,7 @@ func hostileAlert(v string) []byte {
 // requireTerminalSafe: a page may be printed as it is.
 func requireTerminalSafe(t *testing.T, page string) {
 	t.Helper()
-	for _, line := range strings.Split(page, "\n") {
+	for line := range strings.SplitSeq(page, "\n") {
 		require.Equal(t, visibleLine(line), line)
 	}
 }

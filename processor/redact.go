@@ -2,6 +2,7 @@ package processor
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -114,8 +115,8 @@ func hideSecrets(v string) string {
 // replaceGroup puts Redacted in place of the first group of every match.
 func replaceGroup(re *regexp.Regexp, v string) string {
 	at := re.FindAllStringSubmatchIndex(v, -1)
-	for i := len(at) - 1; i >= 0; i-- {
-		if from, to := at[i][2], at[i][3]; !strings.HasPrefix(v[from:], Redacted) {
+	for _, a := range slices.Backward(at) {
+		if from, to := a[2], a[3]; !strings.HasPrefix(v[from:], Redacted) {
 			v = v[:from] + Redacted + v[to:]
 		}
 	}

@@ -308,8 +308,14 @@ func TestScore(t *testing.T) {
 		score    int
 		severity Severity
 	}{
-		{nil, 0, Info}, {[]int{19}, 19, Info}, {[]int{20}, 20, Low}, {[]int{50, -10}, 40, Medium}, {[]int{60}, 60, High},
-		{[]int{80}, 80, CriticalSeverity}, {[]int{90, 50}, 100, CriticalSeverity}, {[]int{10, -50}, 0, Info},
+		{nil, 0, Info},
+		{[]int{19}, 19, Info},
+		{[]int{20}, 20, Low},
+		{[]int{50, -10}, 40, Medium},
+		{[]int{60}, 60, High},
+		{[]int{80}, 80, CriticalSeverity},
+		{[]int{90, 50}, 100, CriticalSeverity},
+		{[]int{10, -50}, 0, Info},
 	} {
 		var why []Contribution
 		for _, p := range row.points {

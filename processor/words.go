@@ -24,8 +24,10 @@ func title(a *Alert, advice Advice) string {
 // summary says in a few sentences what, where, how grave and how often.
 func summary(a *Alert, r *Report) Text {
 	t := Text{
-		{Text: "Falco's rule "}, {a.Rule, true},
-		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)}, {a.Source, true},
+		{Text: "Falco's rule "},
+		{a.Rule, true},
+		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)},
+		{a.Source, true},
 		{Text: ") fired " + times(r.Occurrences.Count)},
 	}
 	t = append(t, whereText(a, r.Occurrences.Seen)...)

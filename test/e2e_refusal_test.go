@@ -137,27 +137,33 @@ func TestWorkersRefuseWhatIsNotSound(t *testing.T) {
 		want []string
 	}{
 		"a broken playbook": {
-			[]string{"--rules", broken}, 1,
+			[]string{"--rules", broken},
+			1,
 			[]string{filepath.Join(broken, "mine.yaml") + `:4: unknown key "titel"`, `did you mean "title"?`, "nothing was started"},
 		},
 		"a folder of playbooks that is not there": {
-			[]string{"--rules", filepath.Join(broken, "none")}, 1,
+			[]string{"--rules", filepath.Join(broken, "none")},
+			1,
 			[]string{filepath.Join(broken, "none") + ": no such file or directory"},
 		},
 		"a broken configuration": {
-			[]string{"--config", config}, 1,
+			[]string{"--config", config},
+			1,
 			[]string{config + `:2: unknown key "retentoin"`, `did you mean "retention"?`},
 		},
 		"a NATS that is not there": {
-			[]string{"--nats", "nats://127.0.0.1:1"}, 1,
+			[]string{"--nats", "nats://127.0.0.1:1"},
+			1,
 			[]string{"no NATS at nats://127.0.0.1:1", "is it running, and reachable from here?", "--nats"},
 		},
 		"an address that everyone can reach, without a password": {
-			[]string{"--listen", "0.0.0.0:0"}, 1,
+			[]string{"--listen", "0.0.0.0:0"},
+			1,
 			[]string{"FALCONER_BROKER_PASSWORD", "127.0.0.1"},
 		},
 		"a name that is no worker's": {
-			[]string{"--id", "a.b", "--listen", "127.0.0.1:0"}, 1,
+			[]string{"--id", "a.b", "--listen", "127.0.0.1:0"},
+			1,
 			[]string{`worker id "a.b": only letters, digits, - and _ are allowed`},
 		},
 	} {

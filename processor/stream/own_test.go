@@ -1,0 +1,39 @@
+package stream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"falconer/processor"
+	"falconer/processor/broker/brokertest"
+	"falconer/subjects"
+)
+
+// noBook is for alerts that are never explained.
+type noBook struct{ processor.Book }
+
+// The loop passes over the deliveries of partitions that it does not own, so none
+// may come before it knows that it owns this one.
+func TestAPartitionIsNotReadBeforeTheLoopOwnsIt(t *testing.T) {
+	js := brokertest.JetStream(t, brokertest.Start(t))
+	_, err := Setup(t.Context(), js, subjects.Layout{Partitions: 1})
+	require.NoError(t, err)
+	_, err = js.Publish(t.Context(), "falco.warning.a_rule", []byte("the first alert"))
+	require.NoError(t, err)
+	w, err := New(t.Context(), Config{JS: js, Book: noBook{}})
+	require.NoError(t, err)
+	t.Cleanup(w.running.Wait)
+
+	p, err := w.own(t.Context(), 0)
+	require.NoError(t, err)
+	t.Cleanup(p.reader.stop)
+	require.Never(t, func() bool { return len(w.inbox) > 0 }, 500*time.Millisecond, 10*time.Millisecond)
+
+	w.wanted[0] = true
+	w.acquire(t.Context(), acquisition{n: 0, p: p})
+	d := <-w.inbox
+	require.NoError(t, d.err)
+	require.Equal(t, "the first alert", string(d.msg.Data))
+}
