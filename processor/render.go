@@ -236,6 +236,12 @@ func indent(block string) string {
 	return "  " + strings.Join(lines, "\n  ") + "\n"
 }
 
+// exceptionWords introduce the Falco exception, by whether it is ready.
+var exceptionWords = map[bool]string{
+	true:  "Once it is confirmed to be harmless, this keeps such cases from alerting again:",
+	false: "Once it is confirmed to be harmless, an exception can keep such cases from alerting again. As it stands this one would silence more than this case, so narrow it first:",
+}
+
 func (p *page) falsePositive(a Advice) {
 	if len(a.Benign) == 0 {
 		p.line("No harmless cause is known for this behaviour.")
@@ -248,7 +254,7 @@ func (p *page) falsePositive(a Advice) {
 		p.line("- %s%s *How to tell:* %s", mark, b.Cause.Markdown(), b.Tell.Markdown())
 	}
 	if a.Exception != nil {
-		p.line("\nOnce it is confirmed to be harmless, this keeps exactly this case from alerting again:\n")
+		p.line("\n%s\n", exceptionWords[a.Exception.Ready])
 		p.config(*a.Exception)
 	}
 }

@@ -157,7 +157,7 @@ func TestException(t *testing.T) {
 	delete(a.Fields, "proc.cmdline")
 	c = b.Advise(a).Exception
 	require.Contains(t, c.Body, "fields: [container.image.repository, user.uid]")
-	require.True(t, c.Ready)
+	require.False(t, c.Ready, "it would silence more than this case")
 	require.Equal(t, []string{"proc.cmdline"}, c.Missing)
 	require.Contains(t, c.Explain.Plain(), "The alert has no usable value for `proc.cmdline`, so this exception is wider than it should be")
 
@@ -236,7 +236,7 @@ func FuzzYAML(f *testing.F) {
 		var file exceptionFile
 		require.NoError(t, yaml.Unmarshal([]byte(advice.Exception.Body), &file), advice.Exception.Body)
 		visible(t, advice.Exception.Body)
-		require.Equal(t, ready, advice.Exception.Ready)
+		require.False(t, advice.Exception.Ready && !ready)
 		if ready {
 			require.Equal(t, s, unquote(t, file[0].Exceptions[0].Values[0][0]))
 		}

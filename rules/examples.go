@@ -19,13 +19,17 @@ type Result struct {
 	Failures []string `json:"failures,omitempty"`
 }
 
-// Test runs the examples of every playbook through the whole book.
+// Test runs the examples of every playbook through the whole book. Those of a
+// built-in one whose alert a playbook of the user's takes are left out.
 func (b *Book) Test() []Result {
 	var out []Result
 	for _, p := range b.playbooks {
 		s := b.sourceOf(p)
 		for i := range p.Examples {
 			e := &p.Examples[i]
+			if b.shadowed(p, e) {
+				continue
+			}
 			out = append(out, Result{
 				Playbook: p.ID, Example: e.Name, File: p.file, Line: s.lines[e],
 				Failures: b.run(p, e),
@@ -33,6 +37,16 @@ func (b *Book) Test() []Result {
 		}
 	}
 	return out
+}
+
+// shadowed reports whether a playbook of the user's is taken for the example of
+// a built-in one: that is what the user's are for.
+func (b *Book) shadowed(p *playbook, e *Example) bool {
+	a, err := e.alert()
+	if err != nil || p.layer == userLayer || p.Match.All {
+		return false
+	}
+	return b.take(a, b.tagCache.read(a.Tags)).layer == userLayer
 }
 
 // alert decodes the example's alert the way a real one is.

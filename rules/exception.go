@@ -55,7 +55,7 @@ func (e *exception) fill(r *reader) *processor.Config {
 		Tool: "falco", Format: "yaml",
 		Body:    encodeYAML(exceptionTree(r.alert.Rule, e.nameFor(values), fields, comps, values)),
 		Explain: f.explained(e.why, r),
-		Ready:   ready,
+		Ready:   len(f.missing) == 0 && ready,
 		Missing: f.missing,
 	}
 }

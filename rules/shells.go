@@ -23,12 +23,19 @@ var interpreters = []string{"python", "python3", "perl", "ruby", "node", "php", 
 // joiners give all their arguments to a shell, maybe on another machine.
 var joiners = []string{"ssh", "eval", "watch", "xargs", "parallel", "script"}
 
+// runners run what an argument names, or take it for their own script, wherever
+// it stands.
+var runners = []string{"source", ".", "trap", "tmux", "screen", "flock", "systemd-run", "at", "batch", "pwsh", "powershell", "busybox", "socat", "git"}
+
 // filters have a program as their first operand. A value may only be a whole
 // argument behind it, or be handed over: --arg name {value}, -v name={value}.
 var filters = []string{"awk", "gawk", "mawk", "sed", "jq", "yq"}
 
 // wrappers run the program that their arguments name.
 var wrappers = []string{"sudo", "doas", "env", "nohup", "timeout", "nice", "ionice", "setsid", "chroot", "exec", "command", "time", "strace", "unshare"}
+
+// findExec are find's actions that run the next argument.
+var findExec = []string{"-exec", "-execdir", "-ok", "-okdir"}
 
 var codeFlag = regexp.MustCompile(`^-[a-zA-Z]*[cer]$`)
 
@@ -57,6 +64,10 @@ func vetVector(v vector) error {
 	return nil
 }
 
+// wrapperArgument is what may stand between a wrapper and its program: options,
+// numbers and durations, assignments.
+var wrapperArgument = regexp.MustCompile(`^(-.*|[0-9.]+[smhd]?|[A-Za-z_][A-Za-z0-9_]*=.*)$`)
+
 // runsNext reports whether argument i is taken for a program: by a wrapper, or
 // by kubectl behind its "--", which is the first one.
 func runsNext(v vector, i int) bool {
@@ -64,7 +75,16 @@ func runsNext(v vector, i int) bool {
 	if before == "--" {
 		return v[:i].has("kubectl", "oc") && v[:i].has("exec", "debug", "run") && !v[:i-1].has("--")
 	}
-	return slices.Contains(wrappers, path.Base(before)) && (i == 1 || before != "exec")
+	for j := i - 1; j >= 0; j-- {
+		word, _ := v[j].literalText()
+		if slices.Contains(wrappers, path.Base(word)) {
+			return i == 1 || word != "exec"
+		}
+		if !wrapperArgument.MatchString(word) {
+			return false
+		}
+	}
+	return false
 }
 
 // has reports whether one of the words is an argument as it stands.
@@ -92,7 +112,7 @@ func vetPipe(v vector) error {
 }
 
 func knownProgram(name string) bool {
-	return slices.Contains(shells, name) || slices.Contains(interpreters, name) || slices.Contains(joiners, name) || slices.Contains(filters, name)
+	return slices.Contains(shells, name) || slices.Contains(interpreters, name) || slices.Contains(joiners, name) || slices.Contains(filters, name) || slices.Contains(runners, name)
 }
 
 // vetArgument looks at argument i, which has placeholders, of the program that
@@ -105,6 +125,10 @@ func vetArgument(v vector, i int, running string) error {
 		return fmt.Errorf("a value of the alert behind %s would be run as a program", before)
 	case isCode && (slices.Contains(shells, running) || slices.Contains(interpreters, running)):
 		return fmt.Errorf("a value of the alert inside the script of %s %s would be run; hand it over behind the script and use \"$1\" there", running, before)
+	case slices.Contains(runners, running):
+		return fmt.Errorf("a value of the alert among the arguments of %s may be run by it", running)
+	case slices.Contains(findExec, before):
+		return fmt.Errorf("a value of the alert behind %s would be run as a program", before)
 	case slices.Contains(joiners, running):
 		v[i].plain = true
 	case slices.Contains(filters, running) && !handedOver(v, i):

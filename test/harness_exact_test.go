@@ -31,7 +31,9 @@ func (s *system) requireExact(l load, n int) {
 	s.t.Helper()
 	events, copies, storedAlerts := l.counts(n)
 	require.Equal(s.t, storedAlerts, s.storedAlerts(), "the test itself has stored something else")
+	s.reached(fmt.Sprintf("%d alerts of %d are taken", storedAlerts, len(events)))
 	st := s.quiet()
+	s.reached(fmt.Sprintf("%d incidents are closed", st.Totals.Closed))
 	require.Equal(s.t, storedAlerts, st.Totals.In)
 	require.Equal(s.t, copies, st.Totals.Resent)
 	st.Totals.requireAddUp(s)
@@ -39,7 +41,9 @@ func (s *system) requireExact(l load, n int) {
 	incidents := s.requireReports(outputs, st)
 	s.requireCounted(incidents, events, copies)
 	s.watch.requireValid()
+	s.reached(fmt.Sprintf("%d outputs are exact", len(outputs)))
 	s.requireReplaySame()
+	s.reached("a replay makes the same")
 }
 
 // storedAlerts counts the alerts in the raw stream.

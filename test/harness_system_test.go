@@ -23,14 +23,20 @@ type system struct {
 	data   string   // folder of the server inside
 	server *process // what NATS runs in
 	count  int      // of workers that were started
+	began  time.Time
 	js     jetstream.JetStream
 	watch  *watch
+}
+
+// reached logs how long it took from the start to here.
+func (s *system) reached(what string) {
+	s.t.Logf("%5.1f s: %s", time.Since(s.began).Seconds(), what)
 }
 
 // overServerInside starts one falconer that has NATS inside.
 func overServerInside(t *testing.T) *system {
 	t.Helper()
-	s := &system{t: t, rules: writePlaybook(t), data: t.TempDir(), count: 1}
+	s := &system{t: t, rules: writePlaybook(t), data: t.TempDir(), began: time.Now(), count: 1}
 	s.connect(s.startInside())
 	s.watch = watchOutputs(t, s.js)
 	return s
@@ -50,7 +56,7 @@ func (s *system) startInside() string {
 // overServerOutside starts a nats-server and sets up Falconer's streams there.
 func overServerOutside(t *testing.T) *system {
 	t.Helper()
-	s := &system{t: t, rules: writePlaybook(t)}
+	s := &system{t: t, rules: writePlaybook(t), began: time.Now()}
 	s.server = natsServer(t)
 	s.connect("nats://" + s.server.says(`Listening for client connections on (\S+)`))
 	s.must("setup")

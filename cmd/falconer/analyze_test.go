@@ -37,15 +37,26 @@ func indented(t testing.TB, alert string) string {
 	return b.String() + "\n"
 }
 
+// The sample's alert in a plain container, and in a pod.
 func TestAnalyzeOneAlertGolden(t *testing.T) {
-	got := must(t, "analyze", devShm)
-	golden := filepath.Join("testdata", "dev-shm.golden.md")
-	if *update {
-		require.NoError(t, os.WriteFile(golden, []byte(got), 0o600))
+	for _, name := range []string{"dev-shm", "dev-shm-pod"} {
+		t.Run(name, func(t *testing.T) {
+			got := must(t, "analyze", filepath.Join("testdata", name+".json"))
+			golden := filepath.Join("testdata", name+".golden.md")
+			if *update {
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o600))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err)
+			require.Equal(t, string(want), got, "if the change is wanted, run go test ./cmd/falconer -run Golden -update and read the difference")
+			for _, advice := range []string{"Unix Shell", "noexec", "sha256sum", "fstab", "seccomp", "exceptions:", "event generator"} {
+				require.Contains(t, got, advice)
+			}
+			for _, bad := range []string{"find /dev/shm", "logrotate", "filesystem_rule", "-exec rm"} {
+				require.NotContains(t, got, bad)
+			}
+		})
 	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), got, "if the change is wanted, run go test ./cmd/falconer -run Golden -update and read the difference")
 }
 
 // With playbooks that are loaded anew as well.

@@ -31,6 +31,9 @@ var demoAlerts []byte
 // demoIdle is the demo's idle window, short enough to see incidents close.
 const demoIdle = 3 * time.Second
 
+// demoLimit is when the demo gives up: it should take some ten seconds.
+const demoLimit = 2 * time.Minute
+
 func (a *app) demoCommand() *cobra.Command {
 	var keep bool
 	c := &cobra.Command{
@@ -240,6 +243,9 @@ func (d *demo) settled(ctx context.Context) (processor.Totals, error) {
 		t := st.Totals
 		if t.In == d.sent && t.Opened == t.Closed && d.shown.Load() == t.Reports+t.Tasks+t.Dead {
 			return t, nil
+		}
+		if time.Since(d.began) > demoLimit {
+			return t, fmt.Errorf("the demo did not come to its end in %s: %d of %d alerts taken, %d of %d incidents closed; please report this", demoLimit, t.In, d.sent, t.Closed, t.Opened)
 		}
 		select {
 		case <-ctx.Done():

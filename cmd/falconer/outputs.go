@@ -31,6 +31,8 @@ type listing struct {
 	show func(o stream.Output) (string, error)
 	// find selects the outputs that an id may mean.
 	find func(id string) (filter []string, match func(o stream.Output) bool)
+	// newest says that of several outputs of one incident the newest is meant.
+	newest bool
 	// severe says that --severity makes sense.
 	severe bool
 }
@@ -139,7 +141,7 @@ func (a *app) follow(ctx context.Context, l listing, severity string) error {
 // show prints the one output that the id means.
 func (a *app) show(ctx context.Context, l listing, id string) error {
 	filter, match := l.find(id)
-	if filter == nil {
+	if filter == nil || id == "" {
 		return misuse{fmt.Errorf("%q is no id of %s: see \"falconer %s list\"", id, l.noun, l.noun)}
 	}
 	nc, js, err := a.connect(l.noun)
@@ -150,6 +152,9 @@ func (a *app) show(ctx context.Context, l listing, id string) error {
 	found, err := gather(ctx, js, l, filter, match)
 	if err != nil {
 		return err
+	}
+	if l.newest && !a.asJSON && sameIncident(found) {
+		found = found[len(found)-1:]
 	}
 	switch {
 	case len(found) == 0:
@@ -169,6 +174,16 @@ func (a *app) show(ctx context.Context, l listing, id string) error {
 		}
 	}
 	return nil
+}
+
+// sameIncident reports whether the outputs' ids name one incident.
+func sameIncident(found []stream.Output) bool {
+	for _, o := range found {
+		if incident, _, _ := strings.Cut(o.ID, "/"); !strings.HasPrefix(found[0].ID, incident+"/") {
+			return false
+		}
+	}
+	return len(found) > 0
 }
 
 func gather(ctx context.Context, js jetstream.JetStream, l listing, filter []string, match func(stream.Output) bool) ([]stream.Output, error) {
@@ -201,7 +216,7 @@ func prefixed(id string) func(stream.Output) bool {
 
 func (a *app) reportsCommand() *cobra.Command {
 	return a.outputCommand("List, show and follow analysis reports", listing{
-		noun: "reports", header: "TIME\tSEVERITY\tKIND\tCOUNT\tTITLE\tID", severe: true,
+		noun: "reports", header: "TIME\tSEVERITY\tKIND\tCOUNT\tTITLE\tID", severe: true, newest: true,
 		filters: func(sev string) []string { return []string{"falconer.report." + sev + ".>"} },
 		line: func(o stream.Output) (string, bool, error) {
 			var r processor.Report
