@@ -30,6 +30,7 @@ type system struct {
 
 // reached logs how long it took from the start to here.
 func (s *system) reached(what string) {
+	s.t.Helper()
 	s.t.Logf("%5.1f s: %s", time.Since(s.began).Seconds(), what)
 }
 
