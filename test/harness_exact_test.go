@@ -40,6 +40,7 @@ func (s *system) requireExact(l load, n int) {
 	outputs := s.watch.outputs(st.Totals.Reports + st.Totals.Tasks + st.Totals.Dead)
 	incidents := s.requireReports(outputs, st)
 	s.requireCounted(incidents, events, copies)
+	s.watch.requireForward()
 	s.watch.requireValid()
 	s.reached(fmt.Sprintf("%d outputs are exact", len(outputs)))
 	s.requireReplaySame()

@@ -5,6 +5,7 @@ package test
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func watchOutputs(t *testing.T, js jetstream.JetStream) *watch {
 	t.Helper()
 	w := &watch{t: t, js: js, schemas: schemas(t), more: make(chan struct{}, 1)}
 	c, err := js.OrderedConsumer(t.Context(), subjects.OutputStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead, subjects.States},
+		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead, subjects.States, subjects.Cursors},
 	})
 	require.NoError(t, err)
 	running, err := c.Consume(w.note)
@@ -107,8 +108,8 @@ func (w *watch) requireValid() {
 
 // validate holds a message against its schema, and its headers against its body.
 func (w *watch) validate(o output) error {
-	if len(o.data) == 0 {
-		return nil // a state that was forgotten
+	if len(o.data) == 0 || strings.HasPrefix(o.subject, "falconer.cursor.") {
+		return nil // a state that was forgotten, or what is nobody's to read
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(o.data))
 	if err != nil {
@@ -164,6 +165,33 @@ func (w *watch) outputs(want uint64) []output {
 	slices.SortFunc(out, func(a, b output) int { return int(a.seq) - int(b.seq) })
 	require.Len(w.t, out, int(want))
 	return out
+}
+
+// cursor is what the tests look at in a partition's cursor.
+type cursor struct {
+	Epoch uint64 `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+	Mark  struct {
+		End time.Time `json:"end"`
+	} `json:"mark"`
+}
+
+// requireForward checks that no partition's cursor ever went back, as it would if
+// a worker that lost the partition could still write.
+func (w *watch) requireForward() {
+	w.t.Helper()
+	last, seq := map[string]cursor{}, uint64(0)
+	for _, o := range w.all() {
+		if !strings.HasPrefix(o.subject, "falconer.cursor.") || o.seq <= seq {
+			continue
+		}
+		var c cursor
+		require.NoError(w.t, json.Unmarshal(o.data, &c))
+		before := last[o.subject]
+		back := c.Epoch < before.Epoch || c.Seq < before.Seq || c.Mark.End.Before(before.Mark.End)
+		require.False(w.t, back, "%s went from %+v to %+v", o.subject, before, c)
+		last[o.subject], seq = c, o.seq
+	}
 }
 
 // bySeq returns the outputs received, each sequence once: a consumer may receive

@@ -164,12 +164,13 @@ func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options,
 // unlimited is room for whatever comes out of a stream.
 const unlimited = 1 << 30
 
-// limit is where a partition's part ends: after a sequence and a time, of which
-// zero means no limit. The ledger's clock is then set to the time, as ticks do
+// limit is where a partition's part ends: after a sequence, if it is bounded by
+// one, and after a time, of which zero means no limit. The ledger's clock is then set to the time, as ticks do
 // for workers; the ticks themselves have expired.
 type limit struct {
-	seq  uint64
-	time time.Time
+	bounded bool
+	seq     uint64
+	time    time.Time
 }
 
 func (part Raw) end(ctx context.Context, js jetstream.JetStream, p int) (limit, error) {
@@ -177,11 +178,11 @@ func (part Raw) end(ctx context.Context, js jetstream.JetStream, p int) (limit, 
 		return limit{time: part.To}, nil
 	}
 	cur, _, err := readCursor(ctx, js, p)
-	return limit{seq: max(cur.Seq, 1), time: cur.Time}, err
+	return limit{bounded: true, seq: cur.Seq, time: cur.Time}, err
 }
 
 func (l limit) passed(meta *jetstream.MsgMetadata) bool {
-	return l.seq > 0 && meta.Sequence.Stream > l.seq || !l.time.IsZero() && meta.Timestamp.After(l.time)
+	return l.bounded && meta.Sequence.Stream > l.seq || !l.time.IsZero() && meta.Timestamp.After(l.time)
 }
 
 // errEnd ends the reading of a part.
