@@ -39,7 +39,7 @@ func TestKillNineInTheMiddle(t *testing.T) {
 }
 
 // folded waits until so many alerts are folded.
-func (s *system) folded(alerts uint64) {
+func (s *system) folded(alerts int) {
 	s.t.Helper()
 	until(s.t, time.Minute, fmt.Sprintf("%d alerts to be folded", alerts), func() bool { return s.status().Totals.In >= alerts })
 }

@@ -100,15 +100,15 @@ func workloadName(w int) string { return fmt.Sprintf("svc-%04d", w) }
 
 // counts are what must become of the first n alerts: how many events each
 // workload has, how many copies came, and how many messages are stored.
-func (l load) counts(n int) (events map[string]uint64, copies, stored uint64) {
-	events = map[string]uint64{}
+func (l load) counts(n int) (events map[string]int, copies, stored int) {
+	events = map[string]int{}
 	for i := range n {
 		events[workloadName(l.workload(i))]++
 		if copied(i) {
 			copies++
 		}
 	}
-	return events, copies, uint64(n) + copies
+	return events, copies, n + copies
 }
 
 // loadBegan is when the event of the first alert of a load happened.

@@ -20,8 +20,8 @@ type report struct {
 	Incident    string            `json:"incident"`
 	Identity    map[string]string `json:"identity"`
 	Occurrences struct {
-		Count  uint64 `json:"count"`
-		Resent uint64 `json:"resent"`
+		Count  int `json:"count"`
+		Resent int `json:"resent"`
 	} `json:"occurrences"`
 }
 
@@ -48,13 +48,13 @@ func (s *system) requireExact(l load, n int) {
 }
 
 // storedAlerts counts the alerts in the raw stream.
-func (s *system) storedAlerts() uint64 {
+func (s *system) storedAlerts() int {
 	s.t.Helper()
 	c, err := s.js.CreateConsumer(s.t.Context(), subjects.RawStream, jetstream.ConsumerConfig{
 		FilterSubjects: []string{"falconer.raw.>", subjects.Alerts}, AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 10 * time.Second,
 	})
 	require.NoError(s.t, err)
-	return c.CachedInfo().NumPending
+	return int(c.CachedInfo().NumPending)
 }
 
 func (t totals) requireAddUp(s *system) {
@@ -68,7 +68,7 @@ func (t totals) requireAddUp(s *system) {
 func (s *system) requireReports(outputs []output, st status) map[string]report {
 	s.t.Helper()
 	lives, last := map[string][]string{}, map[string]report{}
-	reports, tasks := uint64(0), uint64(0)
+	reports, tasks := 0, 0
 	for _, o := range outputs {
 		if name, err := subjects.ParseTask(o.subject); err == nil {
 			tasks++
@@ -86,7 +86,7 @@ func (s *system) requireReports(outputs []output, st status) map[string]report {
 	}
 	require.Equal(s.t, st.Totals.Reports, reports)
 	require.Equal(s.t, st.Totals.Tasks, tasks)
-	require.Equal(s.t, st.Totals.Opened, uint64(len(lives)))
+	require.Equal(s.t, st.Totals.Opened, len(lives))
 	for id, life := range lives {
 		require.Equal(s.t, lifeOf(last[id].Occurrences.Count), life, "incident %s", id)
 	}
@@ -94,9 +94,9 @@ func (s *system) requireReports(outputs []output, st status) map[string]report {
 }
 
 // lifeOf is which reports an incident of so many alerts has, at which counts.
-func lifeOf(count uint64) []string {
+func lifeOf(count int) []string {
 	life := []string{"opened at 1"}
-	for x := uint64(10); x <= count; x *= 10 {
+	for x := 10; x <= count; x *= 10 {
 		life = append(life, fmt.Sprintf("x%d at %d", x, x))
 	}
 	return append(life, fmt.Sprintf("closed at %d", count))
@@ -104,9 +104,9 @@ func lifeOf(count uint64) []string {
 
 // requireCounted checks that each workload's incidents have counted each of its
 // events once.
-func (s *system) requireCounted(incidents map[string]report, events map[string]uint64, copies uint64) {
+func (s *system) requireCounted(incidents map[string]report, events map[string]int, copies int) {
 	s.t.Helper()
-	counted, resent := map[string]uint64{}, uint64(0)
+	counted, resent := map[string]int{}, 0
 	for _, r := range incidents {
 		counted[r.Identity["workload"]] += r.Occurrences.Count
 		resent += r.Occurrences.Resent

@@ -121,20 +121,20 @@ type status struct {
 	} `json:"partitions"`
 	Totals totals `json:"totals"`
 	Open   int    `json:"open"`
-	Lag    uint64 `json:"lag"`
+	Lag    int    `json:"lag"`
 }
 
 type totals struct {
-	In       uint64 `json:"in"`
-	Reported uint64 `json:"reported"`
-	Merged   uint64 `json:"merged"`
-	Resent   uint64 `json:"resent"`
-	Internal uint64 `json:"internal"`
-	Dead     uint64 `json:"dead"`
-	Opened   uint64 `json:"opened"`
-	Closed   uint64 `json:"closed"`
-	Reports  uint64 `json:"reports"`
-	Tasks    uint64 `json:"tasks"`
+	In       int `json:"in"`
+	Reported int `json:"reported"`
+	Merged   int `json:"merged"`
+	Resent   int `json:"resent"`
+	Internal int `json:"internal"`
+	Dead     int `json:"dead"`
+	Opened   int `json:"opened"`
+	Closed   int `json:"closed"`
+	Reports  int `json:"reports"`
+	Tasks    int `json:"tasks"`
 }
 
 func (s *system) status() (st status) {
@@ -165,7 +165,7 @@ func (s *system) fill(workers int) (started []*process) {
 }
 
 // drained waits until every stored alert is taken.
-func (s *system) drained(stored uint64, limit time.Duration) {
+func (s *system) drained(stored int, limit time.Duration) {
 	s.t.Helper()
 	require.Equal(s.t, stored, s.storedAlerts(), "what the publisher believes to be stored")
 	until(s.t, limit, "the alerts to be taken", func() bool {

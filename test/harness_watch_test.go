@@ -148,9 +148,9 @@ func (w *watch) all() []output {
 
 // outputs waits until so many different outputs have come, and returns them in
 // the order of their sequences. An id that came with two sequences fails the test.
-func (w *watch) outputs(want uint64) []output {
+func (w *watch) outputs(want int) []output {
 	w.t.Helper()
-	until(w.t, waitForOutputs, fmt.Sprintf("%d outputs", want), func() bool { return uint64(len(w.bySeq())) >= want })
+	until(w.t, waitForOutputs, fmt.Sprintf("%d outputs", want), func() bool { return len(w.bySeq()) >= want })
 	all := w.bySeq()
 	at := map[string]uint64{}
 	var out []output
@@ -163,7 +163,7 @@ func (w *watch) outputs(want uint64) []output {
 		require.Equal(w.t, at[o.id()], o.seq, "%s is stored at another sequence than it was received with", o.id())
 	}
 	slices.SortFunc(out, func(a, b output) int { return int(a.seq) - int(b.seq) })
-	require.Len(w.t, out, int(want))
+	require.Len(w.t, out, want)
 	return out
 }
 

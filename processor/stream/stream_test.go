@@ -108,23 +108,32 @@ func outputs(t *testing.T, js jetstream.JetStream, filter ...string) map[string]
 	t.Helper()
 	s, err := js.Stream(t.Context(), subjects.OutputStream)
 	require.NoError(t, err)
-	c, err := s.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: filter})
-	require.NoError(t, err)
 	out := map[string][]byte{}
-	for {
-		batch, err := c.Fetch(500, jetstream.FetchMaxWait(200*time.Millisecond))
-		require.NoError(t, err)
-		n := 0
-		for m := range batch.Messages() {
-			n++
-			if len(m.Data()) > 0 {
-				out[m.Subject()] = m.Data()
-			}
-		}
-		if n == 0 {
-			return out
+	for _, m := range stored(t, s, filter) {
+		if len(m.Data()) > 0 {
+			out[m.Subject()] = m.Data()
 		}
 	}
+	return out
+}
+
+// stored reads all that a stream holds of the given subjects now, however long
+// the server takes to deliver it.
+func stored(t *testing.T, s jetstream.Stream, filter []string) (msgs []jetstream.Msg) {
+	t.Helper()
+	c, err := s.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: filter})
+	require.NoError(t, err)
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	for n := int(info.NumPending); len(msgs) < n; {
+		batch, err := c.Fetch(min(500, n-len(msgs)), jetstream.FetchMaxWait(5*time.Second))
+		require.NoError(t, err)
+		for m := range batch.Messages() {
+			msgs = append(msgs, m)
+		}
+		require.NoError(t, batch.Error())
+	}
+	return msgs
 }
 
 // totals adds up the partitions' stored totals.
@@ -164,27 +173,17 @@ func oracle(t *testing.T, js jetstream.JetStream, b processor.Book) map[string][
 	return out
 }
 
-func rawMessages(t *testing.T, raw jetstream.Stream, p int) []processor.Message {
+func rawMessages(t *testing.T, raw jetstream.Stream, p int) (out []processor.Message) {
 	t.Helper()
-	c, err := raw.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: subjects.Raw(p)})
-	require.NoError(t, err)
-	var out []processor.Message
-	for {
-		batch, err := c.Fetch(1000, jetstream.FetchMaxWait(100*time.Millisecond))
+	for _, m := range stored(t, raw, subjects.Raw(p)) {
+		meta, err := m.Metadata()
 		require.NoError(t, err)
-		n := len(out)
-		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			require.NoError(t, err)
-			out = append(out, processor.Message{
-				Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(m.Subject()),
-				Data: m.Data(), Tick: subjects.IsTick(m.Subject()),
-			})
-		}
-		if len(out) == n {
-			return out
-		}
+		out = append(out, processor.Message{
+			Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(m.Subject()),
+			Data: m.Data(), Tick: subjects.IsTick(m.Subject()),
+		})
 	}
+	return out
 }
 
 func encode(t *testing.T, v any) []byte {
@@ -370,12 +369,8 @@ func TestEveryOutputStandsAtOneSequence(t *testing.T) {
 	drained(t, js, 1000)
 	s, err := js.Stream(t.Context(), subjects.OutputStream)
 	require.NoError(t, err)
-	c, err := s.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects.Reports, subjects.Tasks}})
-	require.NoError(t, err)
-	batch, err := c.Fetch(2000, jetstream.FetchMaxWait(500*time.Millisecond))
-	require.NoError(t, err)
 	seen := map[string]bool{}
-	for m := range batch.Messages() {
+	for _, m := range stored(t, s, []string{subjects.Reports, subjects.Tasks}) {
 		id := m.Headers().Get(subjects.HeaderID)
 		require.Equal(t, id, m.Headers().Get(nats.MsgIdHdr))
 		require.NotEmpty(t, id)
