@@ -137,9 +137,17 @@ type totals struct {
 	Tasks    int `json:"tasks"`
 }
 
+// status is what falconer status says. It asks again when the server does not
+// answer in time: after a kill, and on a
+// machine that has more to do than it can.
 func (s *system) status() (st status) {
 	s.t.Helper()
-	require.NoError(s.t, json.Unmarshal([]byte(s.must("status", "--json")), &st))
+	var r result
+	until(s.t, time.Minute, "falconer status to be answered", func() bool {
+		r = s.falconer("status", "--json")
+		return r.code == 0
+	})
+	require.NoError(s.t, json.Unmarshal([]byte(r.stdout), &st))
 	return st
 }
 
