@@ -58,9 +58,9 @@ func TestPoisonBecomesDeadLettersAndStopsNothing(t *testing.T) {
 	s.drained(s.storedAlerts(), time.Minute)
 
 	st := s.status().Totals
-	require.EqualValues(t, len(poison), st.Dead)
+	require.Equal(t, len(poison), st.Dead)
 	require.Equal(t, st.In, st.Reported+st.Merged+st.Resent+st.Internal+st.Dead)
-	require.EqualValues(t, 20+1, st.Opened, "alerts between and after the poison are folded")
+	require.Equal(t, 20+1, st.Opened, "alerts between and after the poison are folded")
 	for _, o := range s.watch.outputs(st.Reports + st.Tasks + st.Dead) {
 		if strings.HasPrefix(o.subject, "falconer.dead.") {
 			s.requireDead(o, at)

@@ -240,6 +240,6 @@ func TestTheLoadIsRealistic(t *testing.T) {
 	require.Len(t, alert.Fields, 18)
 	events, copies, stored := l.counts(20_000)
 	require.Len(t, events, 1000)
-	require.EqualValues(t, 20_000/copyEvery, copies)
+	require.Equal(t, 20_000/copyEvery, copies)
 	require.Equal(t, 20_000+copies, stored)
 }

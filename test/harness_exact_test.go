@@ -86,7 +86,7 @@ func (s *system) requireReports(outputs []output, st status) map[string]report {
 	}
 	require.Equal(s.t, st.Totals.Reports, reports)
 	require.Equal(s.t, st.Totals.Tasks, tasks)
-	require.Equal(s.t, st.Totals.Opened, len(lives))
+	require.Len(s.t, lives, st.Totals.Opened)
 	for id, life := range lives {
 		require.Equal(s.t, lifeOf(last[id].Occurrences.Count), life, "incident %s", id)
 	}
