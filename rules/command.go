@@ -130,14 +130,20 @@ func (a argument) fill(r *reader, f *filling, guarded bool) (string, bool) {
 // file returns the name of the file to write. A value in it cannot lead to
 // another directory.
 func (c *command) file(r *reader, f *filling) string {
+	return c.to.only(fileName, "is not fit for the name of a file", r, f)
+}
+
+// only fills a template where nothing can quote a value: those that do not look
+// like allowed are refused, with why.
+func (t template) only(allowed *regexp.Regexp, why string, r *reader, f *filling) string {
 	var b strings.Builder
-	for _, p := range c.to.pieces(r) {
+	for _, p := range t.pieces(r) {
 		text := p.text
 		switch {
 		case !p.ready:
 			f.miss(p.name)
-		case p.name != "" && !fileName.MatchString(text):
-			text = f.refuse(p.name, "is not fit for the name of a file")
+		case p.name != "" && !allowed.MatchString(text):
+			text = f.refuse(p.name, why)
 		}
 		b.WriteString(text)
 	}

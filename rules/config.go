@@ -102,16 +102,7 @@ func fillScalar(n *yaml.Node, t template, how manner, r *reader, f *filling) {
 func (c *config) fillLines(r *reader, f *filling) string {
 	var b strings.Builder
 	for _, line := range c.lines {
-		for _, p := range line.pieces(r) {
-			text := p.text
-			switch {
-			case !p.ready:
-				f.miss(p.name)
-			case p.name != "" && !plainValue.MatchString(text):
-				text = f.refuse(p.name, "has characters that mean something in this format")
-			}
-			b.WriteString(text)
-		}
+		b.WriteString(line.only(plainValue, "has characters that mean something in this format", r, f))
 		b.WriteByte('\n')
 	}
 	return b.String()

@@ -74,22 +74,29 @@ func severityToken(s string) (string, error) {
 	return s, nil
 }
 
-func (a *app) list(ctx context.Context, l listing, severity string) error {
+// selecting connects, and returns what the severity leaves to read. The caller
+// closes the connection.
+func (a *app) selecting(l listing, severity string) (jetstream.JetStream, []string, error) {
 	token, err := severityToken(severity)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	nc, js, err := a.connect(l.noun)
+	_, js, err := a.connect(l.noun)
+	return js, l.filters(token), err
+}
+
+func (a *app) list(ctx context.Context, l listing, severity string) error {
+	js, filters, err := a.selecting(l, severity)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
+	defer js.Conn().Close()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	if !a.asJSON {
 		fmt.Fprintln(w, l.header)
 	}
 	n := 0
-	err = stream.List(ctx, js, l.filters(token), func(o stream.Output) error {
+	err = stream.List(ctx, js, filters, func(o stream.Output) error {
 		row, ok, err := l.line(o)
 		if err != nil || !ok {
 			return err
@@ -115,17 +122,13 @@ func (a *app) list(ctx context.Context, l listing, severity string) error {
 }
 
 func (a *app) follow(ctx context.Context, l listing, severity string) error {
-	token, err := severityToken(severity)
+	js, filters, err := a.selecting(l, severity)
 	if err != nil {
 		return err
 	}
-	nc, js, err := a.connect(l.noun)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
+	defer js.Conn().Close()
 	a.say("Waiting for %s; Ctrl-C ends it.", l.noun)
-	return stream.Follow(ctx, js, l.filters(token), false, func(o stream.Output) error {
+	return stream.Follow(ctx, js, filters, false, func(o stream.Output) error {
 		row, ok, err := l.line(o)
 		if err != nil || !ok {
 			return err
