@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"falconer/subjects"
 )
@@ -93,10 +92,12 @@ func (w *Worker) publish(ctx context.Context, shares []*share) error {
 func (w *Worker) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
 	defer cancel()
-	ack, err := jetstreamext.PublishMsgBatch(ctx, w.cfg.JS, msgs)
+	w.reach(atFolded)
+	ack, err := w.publishBatch(ctx, msgs)
 	if err != nil {
 		return 0, err
 	}
+	w.reach(atAcked)
 	return ack.Sequence, nil
 }
 

@@ -26,6 +26,7 @@ type share struct {
 	changes processor.Changes
 	cursor  Cursor
 	msgs    []*nats.Msg
+	compare bool
 	// revised are the fingerprints whose states msgs hold from the second on, in
 	// order; the first message is the cursor.
 	revised []string
@@ -34,7 +35,7 @@ type share struct {
 // encode makes the messages of one partition's changes: the cursor, the states,
 // then the outputs.
 func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
-	s := &share{p: p, changes: ch, cursor: p.cur}
+	s := &share{p: p, changes: ch, cursor: p.cur, compare: !w.mutated(noCompare)}
 	s.cursor.Cursor = ch.Cursor
 	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func (s *share) put(subject string, body any, rev uint64, known bool) error {
 	m := nats.NewMsg(subject)
 	m.Data = data
 	if known {
-		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+		s.expect(m, rev)
 	}
 	s.msgs = append(s.msgs, m)
 	return nil
@@ -76,9 +77,16 @@ func (s *share) forget(fingerprint string) {
 		return // it was never stored
 	}
 	m := nats.NewMsg(subjects.State(s.p.n, fingerprint))
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	s.expect(m, rev)
 	m.Header.Set(jetstream.MsgTTLHeader, "1m")
 	s.msgs = append(s.msgs, m)
+}
+
+// expect has the server compare a subject's revision before it sets the message.
+func (s *share) expect(m *nats.Msg, rev uint64) {
+	if s.compare {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	}
 }
 
 func (s *share) outputs(ch processor.Changes, retention time.Duration) error {

@@ -40,6 +40,7 @@ func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 	if err := w.fence(ctx, p); err != nil {
 		return nil, fmt.Errorf("fencing partition %d: %w", n, err)
 	}
+	w.reach(atFenced)
 	states, err := w.load(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("loading partition %d: %w", n, err)
@@ -47,12 +48,20 @@ func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 	p.ledger = processor.NewLedger(processor.Options{
 		Book: w.cfg.Book, Era: Era(p.cur.Created), Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen,
 	})
-	p.ledger.Restore(p.cur.Cursor, states)
+	p.ledger.Restore(w.restorable(p.cur.Cursor), states)
 	if p.reader, err = w.read(ctx, p); err != nil {
 		return nil, fmt.Errorf("reading partition %d: %w", n, err)
 	}
 	w.cfg.Log.Debug().Int("partition", n).Uint64("epoch", p.cur.Epoch).Uint64("seq", p.cur.Seq).Int("open", p.ledger.Open()).Msg("partition owned")
 	return p, nil
+}
+
+// restorable is the cursor as the ledger gets it.
+func (w *Worker) restorable(cur processor.Cursor) processor.Cursor {
+	if w.mutated(noMark) {
+		cur.Mark = processor.Mark{}
+	}
+	return cur
 }
 
 // fence writes the cursor with a new epoch. Once it is stored, every commit of
@@ -75,8 +84,11 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 	if err != nil {
 		return err
 	}
-	ack, err := w.cfg.JS.Publish(ctx, subjects.Cursor(p.n), data,
-		jetstream.WithExpectStream(subjects.OutputStream), jetstream.WithExpectLastSequencePerSubject(rev))
+	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(subjects.OutputStream), jetstream.WithExpectLastSequencePerSubject(rev)}
+	if w.mutated(noCompare) {
+		opts = opts[:1]
+	}
+	ack, err := w.cfg.JS.Publish(ctx, subjects.Cursor(p.n), data, opts...)
 	if err != nil {
 		return err
 	}
@@ -175,6 +187,10 @@ func (w *Worker) load(ctx context.Context, p *partition) ([]*processor.Incident,
 			return nil, err
 		} else if in != nil {
 			states = append(states, in)
+		}
+		w.reach(atLoading)
+		if w.mutated(noFenceLoad) && meta.NumPending < 20 {
+			return states, nil
 		}
 	}
 }

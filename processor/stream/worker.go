@@ -50,7 +50,7 @@ func (c Config) withDefaults() Config {
 		c.ID = randomID()
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = defaultClock()
 	}
 	setDefault(&c.Retention, 7*24*time.Hour)
 	setDefault(&c.CommitEvery, 50*time.Millisecond)
