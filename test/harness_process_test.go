@@ -26,15 +26,24 @@ type process struct {
 	ended chan struct{}
 }
 
-// capture keeps what a process writes.
+// capture keeps what a process writes, and may have somebody hear each line.
 type capture struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	hear func(line string)
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	rest []byte // the beginning of a line
 }
 
 func (c *capture) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.hear != nil {
+		c.rest = append(c.rest, p...)
+		for line, rest, ok := bytes.Cut(c.rest, []byte("\n")); ok; line, rest, ok = bytes.Cut(c.rest, []byte("\n")) {
+			c.hear(string(line))
+			c.rest = rest
+		}
+	}
 	return c.buf.Write(p)
 }
 
@@ -47,16 +56,25 @@ func (c *capture) String() string {
 // start runs a program. Its last words are printed if the test fails.
 func start(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(path, args...), log: &capture{}, ended: make(chan struct{})}
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = environment(t), p.log, p.log
+	p, err := launch(t, environment(t), nil, name, path, args...)
+	require.NoError(t, err)
+	t.Cleanup(p.cleanup)
+	return p
+}
+
+// launch runs a program that the caller ends. Somebody may hear what it says.
+func launch(t *testing.T, env []string, hear func(line string), name, path string, args ...string) (*process, error) {
+	p := &process{t: t, name: name, cmd: exec.Command(path, args...), log: &capture{hear: hear}, ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, p.log, p.log
 	p.cmd.SysProcAttr = dieWithTest()
-	require.NoError(t, p.cmd.Start())
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code is read from ProcessState
 		close(p.ended)
 	}()
-	t.Cleanup(p.cleanup)
-	return p
+	return p, nil
 }
 
 // environment is the test's without the settings of Falconer and NATS that

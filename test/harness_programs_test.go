@@ -27,6 +27,7 @@ const natscli = "github.com/nats-io/natscli/nats@v0.5.1"
 var (
 	builds         = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "falconer-test-") })
 	falconerBinary = sync.OnceValues(func() (string, error) { return build("falconer", "falconer/cmd/falconer") })
+	faultyBinary   = sync.OnceValues(func() (string, error) { return build("falconer-faults", "falconer/cmd/falconer", "-tags", "faults") })
 	serverBinary   = sync.OnceValues(func() (string, error) { return build("nats-server", "github.com/nats-io/nats-server/v2") })
 	natsBinary     = sync.OnceValues(installNATS)
 )
@@ -41,13 +42,13 @@ func TestMain(m *testing.M) {
 
 // build compiles a program of this module or of one that it requires, without
 // the race detector: what is tested is what users run.
-func build(name, pkg string) (string, error) {
+func build(name, pkg string, flags ...string) (string, error) {
 	dir, err := builds()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	return path, goCommand(nil, "build", "-o", path, pkg)
+	return path, goCommand(nil, append(append([]string{"build"}, flags...), "-o", path, pkg)...)
 }
 
 // installNATS builds the nats command outside of this module, or takes the one

@@ -137,6 +137,13 @@ type totals struct {
 	Tasks    int `json:"tasks"`
 }
 
+func (t totals) add(o totals) totals {
+	return totals{
+		t.In + o.In, t.Reported + o.Reported, t.Merged + o.Merged, t.Resent + o.Resent, t.Internal + o.Internal,
+		t.Dead + o.Dead, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
+	}
+}
+
 // status is what falconer status says. It asks again when the server does not
 // answer in time: after a kill, and on a
 // machine that has more to do than it can.

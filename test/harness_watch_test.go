@@ -52,24 +52,15 @@ type watch struct {
 func watchOutputs(t *testing.T, js jetstream.JetStream) *watch {
 	t.Helper()
 	w := &watch{t: t, js: js, schemas: schemas(t), more: make(chan struct{}, 1)}
-	c, err := js.OrderedConsumer(t.Context(), subjects.OutputStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead, subjects.States, subjects.Cursors},
-	})
-	require.NoError(t, err)
-	running, err := c.Consume(w.note)
-	require.NoError(t, err)
+	running := openTap(js, subjects.OutputStream, nil, w.note)
 	go w.check(t.Context().Done())
-	t.Cleanup(running.Stop)
+	t.Cleanup(running.stop)
 	return w
 }
 
-func (w *watch) note(m jetstream.Msg) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return
-	}
+func (w *watch) note(m tapped) {
 	w.mu.Lock()
-	w.seen = append(w.seen, output{m.Subject(), meta.Sequence.Stream, m.Headers(), m.Data()})
+	w.seen = append(w.seen, output{m.Subject(), m.seq, m.Headers(), m.Data()})
 	w.mu.Unlock()
 	select {
 	case w.more <- struct{}{}:

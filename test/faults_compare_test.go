@@ -1,0 +1,292 @@
+//go:build unix
+
+package test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"falconer/processor"
+	"falconer/processor/stream"
+	"falconer/rules"
+	"falconer/subjects"
+)
+
+// maxDifferences bounds what a run tells that is not exact.
+const maxDifferences = 30
+
+// differences holds what Falconer has published against a sequential fold of
+// what the raw stream held, and returns what is not as it must be: nothing.
+func (r *faultRun) differences() []string {
+	raw := r.raw.all()
+	oracles := foldAll(raw, partitions)
+	partitionOf := map[string]int{}
+	var want []prediction
+	for p, o := range oracles {
+		for _, e := range o.outputs {
+			partitionOf[e.id] = p
+		}
+		want = append(want, o.outputs...)
+	}
+	if err := r.wait(30*time.Second, "the outputs to be received", func() bool { return r.witness.caughtUp() }); err != nil {
+		return []string{err.Error()}
+	}
+	r.witness.mu.Lock()
+	defer r.witness.mu.Unlock()
+	out := slices.Clone(r.witness.broken)
+	out = append(out, r.raw.check()...)
+	out = append(out, r.sameTotals(oracles)...)
+	at, err := r.stored()
+	if err != nil {
+		out = append(out, err.Error())
+	}
+	got, more := onceEach(r.witness.outputs, at)
+	out = append(out, more...)
+	out = append(out, compareOutputs(got, want)...)
+	out = append(out, lives(r.witness.outputs)...)
+	out = append(out, r.witness.requireWhole(func(o output) int { return partitionOf[o.id()] })...)
+	out = append(out, r.sameBytes(raw, got)...)
+	out = append(out, r.bounded()...)
+	if r.remade == 0 {
+		out = append(out, r.replayDiffers()...)
+	}
+	return out
+}
+
+// caughtUp reports whether the witness has seen the newest message.
+func (w *witness) caughtUp() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := w.js.Stream(ctx, subjects.OutputStream)
+	return err == nil && w.last.Load() >= s.CachedInfo().State.LastSeq
+}
+
+// sameTotals compares the sums of every partition, and of "falconer status".
+func (r *faultRun) sameTotals(oracles []*oracle) (out []string) {
+	var sum totals
+	for p, o := range oracles {
+		sum = sum.add(o.totals)
+		var have totals
+		if trail := r.witness.trail[p]; len(trail) > 0 {
+			have = trail[len(trail)-1].Totals
+		}
+		if have != o.totals {
+			out = append(out, fmt.Sprintf("partition %d counts %+v, want %+v", p, have, o.totals))
+		}
+	}
+	if sum.In != r.raw.stored() || sum.In != sum.Reported+sum.Merged+sum.Resent+sum.Internal+sum.Dead {
+		out = append(out, fmt.Sprintf("the oracle itself has counted %+v of %d alerts", sum, r.raw.stored()))
+	}
+	if published := r.feed.published(); sum.In < published {
+		out = append(out, fmt.Sprintf("the raw stream has held %d alerts, and has acknowledged %d", sum.In, published))
+	}
+	res := r.falconer("status", "--json")
+	if res.code != 0 {
+		return append(out, "falconer status: "+res.stderr)
+	}
+	if st := decoded[status]([]byte(res.stdout)); st.Totals != sum || st.Open != 0 || st.Lag != 0 {
+		out = append(out, fmt.Sprintf("falconer status says %+v, want %+v with nothing open or waiting", st, sum))
+	}
+	return out
+}
+
+// stored reads at which sequences the output stream holds the outputs.
+func (r *faultRun) stored() (map[string]uint64, error) {
+	msgs, err := readAll(r.js, subjects.OutputStream, subjects.Reports, subjects.Tasks, subjects.Dead)
+	at := map[string]uint64{}
+	for _, m := range msgs {
+		at[m.Headers().Get(subjects.HeaderID)] = m.seq
+	}
+	return at, err
+}
+
+// onceEach returns the outputs by their ids, each of which must have been seen
+// at one sequence and still stand there.
+func onceEach(seen []output, stored map[string]uint64) (got map[string]output, out []string) {
+	got = map[string]output{}
+	for _, o := range seen {
+		if old, twice := got[o.id()]; twice {
+			out = append(out, fmt.Sprintf("%s stands at sequence %d and again at %d, the same: %t", o.id(), old.seq, o.seq, sameOutputs(old, o)))
+		}
+		got[o.id()] = o
+	}
+	for id, o := range got {
+		if stored[id] != o.seq {
+			out = append(out, fmt.Sprintf("%s was seen at sequence %d and is stored at %d", id, o.seq, stored[id]))
+		}
+	}
+	for id, seq := range stored {
+		if _, known := got[id]; !known {
+			out = append(out, fmt.Sprintf("%s is stored at sequence %d and was never seen", id, seq))
+		}
+	}
+	return got, out
+}
+
+// compareOutputs compares field by field what was published with what should be.
+func compareOutputs(got map[string]output, want []prediction) (out []string) {
+	expected := map[string]bool{}
+	for _, e := range want {
+		expected[e.id] = true
+		o, ok := got[e.id]
+		if !ok {
+			out = append(out, e.id+" is missing")
+			continue
+		}
+		out = append(out, e.differs(o)...)
+	}
+	for id := range got {
+		if !expected[id] {
+			out = append(out, id+" should not be")
+		}
+	}
+	return out
+}
+
+// lives checks the order of each incident's reports: opened, thresholds and
+// escalations ascending, closed.
+func lives(outputs []output) (out []string) {
+	last := map[string][2]int{} // threshold and escalation
+	for _, o := range outputs {
+		name, err := subjects.ParseReport(o.subject)
+		if err != nil {
+			continue
+		}
+		before, opened := last[name.Incident]
+		now := before
+		switch {
+		case name.Kind == "opened":
+			now = [2]int{1, 0}
+		case name.Kind == "closed":
+			now = [2]int{1 << 60, 1 << 60}
+		case strings.HasPrefix(name.Kind, "x"):
+			now[0], _ = strconv.Atoi(strings.TrimPrefix(name.Kind, "x"))
+		default:
+			now[1], _ = strconv.Atoi(strings.TrimPrefix(name.Kind, "escalated-"))
+		}
+		if opened == (name.Kind == "opened") || now[0] < before[0] || now[1] < before[1] || now == before {
+			out = append(out, fmt.Sprintf("%s comes after threshold and escalation %v", o.id(), before))
+		}
+		last[name.Incident] = now
+	}
+	return out
+}
+
+// bounded checks that nothing is left of incidents that are forgotten.
+func (r *faultRun) bounded() (out []string) {
+	left, err := readAll(r.js, subjects.OutputStream, subjects.States)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, m := range left {
+		if len(m.Data()) > 0 {
+			out = append(out, m.Subject()+" is still stored: "+string(m.Data()[:min(len(m.Data()), 400)]))
+		}
+	}
+	return out
+}
+
+func (r *faultRun) replayDiffers() []string {
+	res := r.falconer("--rules", r.rules, "--reopen", mixReopen.String(), "replay", "--diff")
+	if res.code != 0 || !strings.Contains(res.stderr, " 0 changed, 0 new, 0 gone") {
+		return []string{fmt.Sprintf("falconer replay --diff: code %d: %.2000s%.2000s", res.code, res.stdout, res.stderr)}
+	}
+	return nil
+}
+
+// sameBytes folds once more with Falconer's own core and the same playbooks,
+// without a stream, and compares the outputs byte for byte: so texts are held
+// against something as well.
+func (r *faultRun) sameBytes(raw []rawMessage, got map[string]output) (out []string) {
+	book, err := rules.Load(r.rules)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	byPartition := make([][]rawMessage, partitions)
+	for _, m := range raw {
+		byPartition[m.partition()] = append(byPartition[m.partition()], m)
+	}
+	n := 0
+	check := func(id, subject string, body any) {
+		n++
+		data, err := stream.EncodeJSON(body)
+		o := got[id]
+		switch {
+		case err != nil:
+			out = append(out, fmt.Sprintf("%s: %v", id, err))
+		case o.subject != subject || !bytes.Equal(o.data, data):
+			at := firstDifference(o.data, data)
+			out = append(out, fmt.Sprintf("%s on %s differs from a second fold (on %s) at byte %d: %.120q, want %.120q",
+				id, o.subject, subject, at, o.data[min(at, len(o.data)):], data[min(at, len(data)):]))
+		}
+	}
+	for _, msgs := range byPartition {
+		refold(book, msgs, check)
+	}
+	if n != len(got) {
+		out = append(out, fmt.Sprintf("a second fold makes %d outputs, published are %d", n, len(got)))
+	}
+	return out
+}
+
+func firstDifference(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// refold folds a partition's messages with processor.Ledger. When the raw stream
+// was made anew a new ledger, of another era, goes on from the old one's state.
+func refold(book processor.Book, msgs []rawMessage, check func(id, subject string, body any)) {
+	incidents := map[string]*processor.Incident{}
+	var l *processor.Ledger
+	var born time.Time
+	take := func() {
+		ch := l.Take()
+		for _, in := range ch.Incidents {
+			incidents[in.Fingerprint] = in
+		}
+		for _, fp := range ch.Forgotten {
+			delete(incidents, fp)
+		}
+		for i := range ch.Reports {
+			check(ch.Reports[i].ID, stream.ReportSubject(&ch.Reports[i]), &ch.Reports[i])
+		}
+		for i := range ch.Tasks {
+			check(ch.Tasks[i].ID, stream.TaskSubject(&ch.Tasks[i]), &ch.Tasks[i])
+		}
+		for i := range ch.Dead {
+			check(fmt.Sprintf("dead/%d-%s", ch.Dead[i].Seq, era(born)), subjects.DeadLetter(ch.Dead[i].Seq), &ch.Dead[i])
+		}
+	}
+	for _, m := range msgs {
+		if l == nil || !born.Equal(m.born) {
+			before := l
+			born = m.born
+			l = processor.NewLedger(processor.Options{Book: book, Era: era(born), Reopen: mixReopen})
+			if before != nil {
+				l.Restore(before.Cursor(), restored(incidents))
+			}
+		}
+		l.Fold(processor.Message{Seq: m.seq, Time: m.at, Subject: m.origin(), Data: m.data, Tick: m.tick()}, 1<<30)
+		take()
+	}
+}
+
+// restored is a copy of the states as they would be read from their stored form.
+func restored(incidents map[string]*processor.Incident) (out []*processor.Incident) {
+	for _, in := range incidents {
+		data, _ := json.Marshal(in)
+		out = append(out, decoded[*processor.Incident](data))
+	}
+	return out
+}
