@@ -25,7 +25,7 @@ const maxDifferences = 30
 // what the raw stream held, and returns what is not as it must be: nothing.
 func (r *faultRun) differences() []string {
 	raw := r.raw.all()
-	oracles := foldAll(raw, partitions)
+	oracles := foldAll(raw, r.reopen)
 	partitionOf := map[string]int{}
 	var want []prediction
 	for p, o := range oracles {
@@ -193,7 +193,7 @@ func (r *faultRun) bounded() (out []string) {
 }
 
 func (r *faultRun) replayDiffers() []string {
-	res := r.falconer("--rules", r.rules, "--reopen", mixReopen.String(), "replay", "--diff")
+	res := r.falconer("--rules", r.rules, "--reopen", r.reopen.String(), "replay", "--diff")
 	if res.code != 0 || !strings.Contains(res.stderr, " 0 changed, 0 new, 0 gone") {
 		return []string{fmt.Sprintf("falconer replay --diff: code %d: %.2000s%.2000s", res.code, res.stdout, res.stderr)}
 	}
@@ -227,7 +227,7 @@ func (r *faultRun) sameBytes(raw []rawMessage, got map[string]output) (out []str
 		}
 	}
 	for _, msgs := range byPartition {
-		refold(book, msgs, check)
+		refold(book, r.reopen, msgs, check)
 	}
 	if n != len(got) {
 		out = append(out, fmt.Sprintf("a second fold makes %d outputs, published are %d", n, len(got)))
@@ -246,7 +246,7 @@ func firstDifference(a, b []byte) int {
 
 // refold folds a partition's messages with processor.Ledger. When the raw stream
 // was made anew a new ledger, of another era, goes on from the old one's state.
-func refold(book processor.Book, msgs []rawMessage, check func(id, subject string, body any)) {
+func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check func(id, subject string, body any)) {
 	incidents := map[string]*processor.Incident{}
 	var l *processor.Ledger
 	var born time.Time
@@ -272,7 +272,7 @@ func refold(book processor.Book, msgs []rawMessage, check func(id, subject strin
 		if l == nil || !born.Equal(m.born) {
 			before := l
 			born = m.born
-			l = processor.NewLedger(processor.Options{Book: book, Era: era(born), Reopen: mixReopen})
+			l = processor.NewLedger(processor.Options{Book: book, Era: era(born), Reopen: reopen})
 			if before != nil {
 				l.Restore(before.Cursor(), restored(incidents))
 			}

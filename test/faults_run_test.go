@@ -35,6 +35,7 @@ type faultRun struct {
 	began   time.Time
 	cluster *cluster
 	rules   string
+	reopen  time.Duration // how long a closed incident is remembered
 	js      jetstream.JetStream
 	raw     *rawRecord
 	witness *witness
@@ -48,6 +49,7 @@ type faultRun struct {
 	counts  map[string]int // faults by kind
 	events  []string
 	thieves sync.WaitGroup
+	over    sync.Once
 }
 
 // faultSeed is FALCONER_SEED, or a new one.
@@ -64,10 +66,10 @@ func faultSeed(t *testing.T) uint64 {
 
 // startFaultRun starts so many servers and a load of so many messages a second.
 // Workers get env beside their own.
-func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, env ...string) *faultRun {
+func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, reopen time.Duration, env ...string) *faultRun {
 	t.Helper()
 	r := &faultRun{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(servers))), began: time.Now(), counts: map[string]int{}, rules: writeMixPlaybooks(t),
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(servers))), began: time.Now(), counts: map[string]int{}, rules: writeMixPlaybooks(t), reopen: reopen,
 	}
 	t.Cleanup(r.tell)
 	r.cluster = startCluster(t, servers)
@@ -76,7 +78,7 @@ func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, env ...str
 	r.fleet = &fleet{
 		t: t, path: program(t, faultyBinary), seed: seed, env: env, heard: r.heard, armed: r.armed.Load,
 		args: []string{
-			"--nats", r.cluster.urls(), "--rules", r.rules, "--reopen", mixReopen.String(), "--replicas", replicas,
+			"--nats", r.cluster.urls(), "--rules", r.rules, "--reopen", reopen.String(), "--replicas", replicas,
 			"--log-format", "json", "--log-level", "debug",
 		},
 	}
@@ -87,14 +89,22 @@ func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, env ...str
 	require.NoError(t, r.raw.begin())
 	r.witness = openWitness(t, r.cluster.connect())
 	r.feed = startFeed(t, r.cluster.connect(jetstream.WithPublishAsyncMaxPending(2*inFlight), jetstream.WithPublishAsyncTimeout(2*time.Second)), perSecond)
-	t.Cleanup(func() {
+	t.Cleanup(r.end)
+	return r
+}
+
+// end stops everything; what was collected stays.
+func (r *faultRun) end() {
+	r.over.Do(func() {
 		r.feed.stop()
 		r.fleet.scale(0, syscall.SIGKILL)
 		r.thieves.Wait()
 		r.raw.tap.stop()
 		r.witness.stop()
+		for _, s := range r.cluster.servers {
+			s.proc.kill()
+		}
 	})
-	return r
 }
 
 // tell says at the end of a test that failed what has happened and how to have

@@ -26,7 +26,6 @@ const (
 	mixGroup  = 20   // workloads that come in one burst
 	mixGroups = 8    // bursts, until the first comes again
 	mixTurn   = 1000 // messages while a burst lasts
-	mixReopen = 6 * time.Second
 )
 
 // window is what a playbook of the mix says about an incident's length.

@@ -60,7 +60,7 @@ func era(born time.Time) string { return strconv.FormatInt(born.UnixMilli(), 36)
 // from what DESIGN.md promises. It keeps everything and shares no code with
 // Falconer; what it cannot know, the texts, is left to the second fold.
 type oracle struct {
-	partition int
+	reopen    time.Duration // how long a closed incident is remembered
 	now       time.Time
 	incidents map[string]*oracleIncident // open or closed, by fingerprint
 	totals    totals
@@ -79,10 +79,10 @@ type oracleIncident struct {
 }
 
 // foldAll folds the messages of all partitions.
-func foldAll(msgs []rawMessage, partitions int) []*oracle {
+func foldAll(msgs []rawMessage, reopen time.Duration) []*oracle {
 	out := make([]*oracle, partitions)
 	for p := range out {
-		out[p] = &oracle{partition: p, incidents: map[string]*oracleIncident{}}
+		out[p] = &oracle{reopen: reopen, incidents: map[string]*oracleIncident{}}
 	}
 	for _, m := range msgs {
 		if p := m.partition(); p >= 0 {
@@ -174,7 +174,7 @@ func (o *oracle) open(m rawMessage, a *seenAlert, fingerprint string, values map
 	in.f = reportFields{
 		Incident: fingerprint + "-" + strconv.FormatUint(m.seq, 36) + "-" + era(m.born), Fingerprint: fingerprint, Identity: values,
 	}
-	if old != nil && o.now.Before(old.f.Occurrences.End.Add(mixReopen)) {
+	if old != nil && o.now.Before(old.f.Occurrences.End.Add(o.reopen)) {
 		in.f.Previous = old.f.Incident
 	}
 	in.f.Occurrences.Opened = o.now
