@@ -52,7 +52,8 @@ func (r *faultRun) differences() []string {
 	out = append(out, lives(r.witness.outputs)...)
 	out = append(out, r.witness.requireWhole(func(o output) int { return partitionOf[o.id()] })...)
 	out = append(out, r.sameBytes(raw, got)...)
-	out = append(out, r.bounded()...)
+	out = append(out, r.ghosts()...)
+	out = append(out, r.bounded(len(got))...)
 	if r.remade == 0 {
 		out = append(out, r.replayDiffers()...)
 	}
@@ -178,8 +179,30 @@ func lives(outputs []output) (out []string) {
 	return out
 }
 
-// bounded checks that nothing is left of incidents that are forgotten.
-func (r *faultRun) bounded() (out []string) {
+// bounded checks that the output stream holds nothing but the outputs and a cursor
+// a partition once what stands for forgotten incidents has expired, for which
+// there is time in a long run only.
+func (r *faultRun) bounded(outputs int) []string {
+	if !longFaults() {
+		return nil
+	}
+	held := -1
+	err := r.wait(2*time.Minute, "forgotten incidents to expire", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if s, err := r.js.Stream(ctx, subjects.OutputStream); err == nil {
+			held = int(s.CachedInfo().State.Msgs)
+		}
+		return held == outputs+partitions
+	})
+	if err != nil {
+		return []string{fmt.Sprintf("%s holds %d messages, want %d outputs and %d cursors", subjects.OutputStream, held, outputs, partitions)}
+	}
+	return nil
+}
+
+// ghosts are states that are stored, of incidents that are forgotten.
+func (r *faultRun) ghosts() (out []string) {
 	left, err := readAll(r.js, subjects.OutputStream, subjects.States)
 	if err != nil {
 		return []string{err.Error()}

@@ -191,11 +191,27 @@ var errNever = errors.New("waited in vain")
 func (r *faultRun) wait(limit time.Duration, what string, holds func() bool) error {
 	for deadline := time.Now().Add(limit); !holds(); pause(context.Background(), 50*time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.event("waited in vain for %s", what)
+			r.event("waited in vain for %s\n%s", what, r.standing())
 			return fmt.Errorf("%w: %s for %s", errNever, what, limit)
 		}
 	}
 	return nil
+}
+
+// standing is where everything stands, for whoever has to find out why nothing moves.
+func (r *faultRun) standing() string {
+	if r.witness == nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "raw: %d alerts, read up to %d; outputs: read up to %d, totals %+v, %d states remembered; owners %v\n",
+		r.raw.stored(), r.raw.tap.last.Load(), r.witness.last.Load(), r.witness.totals(), r.witness.remembered(), r.witness.owners())
+	res := r.falconer("status")
+	b.WriteString(res.stdout + res.stderr)
+	for _, s := range r.fleet.slots {
+		fmt.Fprintf(&b, "%s, wanted: %t\n%s\n", s.id, s.isWanted(), lastLines(s.words(), 25))
+	}
+	return b.String()
 }
 
 // drained reports whether every alert that is collected is counted.
