@@ -37,8 +37,7 @@ func (r *faultRun) differences() []string {
 	if err := r.wait(30*time.Second, "the outputs to be received", func() bool { return r.witness.caughtUp() }); err != nil {
 		return []string{err.Error()}
 	}
-	r.witness.mu.Lock()
-	defer r.witness.mu.Unlock()
+	r.witness.stop()
 	out := slices.Clone(r.witness.broken)
 	out = append(out, r.raw.check()...)
 	out = append(out, r.sameTotals(oracles)...)

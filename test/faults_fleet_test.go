@@ -42,13 +42,15 @@ type slot struct {
 	idle   chan struct{}
 }
 
-func (f *fleet) slot(n int) *slot {
-	for len(f.slots) <= n {
-		i := len(f.slots)
-		s := &slot{fleet: f, id: fmt.Sprintf("worker-%d", i+1), rng: rand.New(rand.NewPCG(f.seed, uint64(1000+i)))}
+// maxWorkers bounds a fleet.
+const maxWorkers = 9
+
+func newFleet(f fleet) *fleet {
+	for i := range maxWorkers {
+		s := &slot{fleet: &f, id: fmt.Sprintf("worker-%d", i+1), rng: rand.New(rand.NewPCG(f.seed, uint64(1000+i)))}
 		f.slots = append(f.slots, s)
 	}
-	return f.slots[n]
+	return &f
 }
 
 // up lists the workers that should run.
@@ -63,8 +65,8 @@ func (f *fleet) up() (out []*slot) {
 
 // scale lets so many workers run; those too many are asked to end, or killed.
 func (f *fleet) scale(n int, end syscall.Signal) {
-	for i := range n {
-		f.slot(i).raise()
+	for _, s := range f.slots[:n] {
+		s.raise()
 	}
 	for _, s := range f.slots[n:] {
 		s.lower(end)
@@ -208,7 +210,10 @@ func (s *slot) words() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := strings.Join(s.last, "\n")
-	if s.proc != nil && s.proc.running() {
+	if s.proc == nil {
+		return "never started"
+	}
+	if s.proc.running() {
 		text += fmt.Sprintf("\n--- start %d of %s, running\n%s", s.starts, s.id, lastLines(unusual(s.proc.log.String()), 60))
 	}
 	return text

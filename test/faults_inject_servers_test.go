@@ -117,7 +117,7 @@ func (r *faultRun) remakeRaw(workersDown bool) error {
 	if workersDown {
 		r.fleet.scale(0, syscall.SIGKILL)
 	}
-	r.raw.tap.stop()
+	r.raw.reading().stop()
 	for _, diff := range r.raw.check() {
 		r.witness.breaks("%s", diff)
 	}

@@ -18,11 +18,11 @@ import (
 // rawRecord collects the raw stream while it is written: ticks expire, and the
 // stream may be made anew.
 type rawRecord struct {
-	js   jetstream.JetStream
-	tap  *tap
-	born time.Time
+	js jetstream.JetStream
 
 	mu     sync.Mutex
+	tap    *tap
+	born   time.Time // of the stream that is read now
 	msgs   []rawMessage
 	alerts int
 }
@@ -35,9 +35,18 @@ func (r *rawRecord) begin() error {
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.born = s.CachedInfo().Created.UTC()
 	r.tap = openTap(r.js, subjects.RawStream, nil, r.collect)
 	return nil
+}
+
+// reading is the tap on the stream as it is now made.
+func (r *rawRecord) reading() *tap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tap
 }
 
 func (r *rawRecord) collect(m tapped) {
@@ -68,7 +77,7 @@ func (r *rawRecord) caughtUp() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s, err := r.js.Stream(ctx, subjects.RawStream)
-	return err == nil && r.tap.last.Load() >= s.CachedInfo().State.LastSeq
+	return err == nil && r.reading().last.Load() >= s.CachedInfo().State.LastSeq
 }
 
 // check reads the stream once more and says what the record has otherwise:
@@ -87,7 +96,7 @@ func (r *rawRecord) check() (out []string) {
 	for _, m := range again {
 		old, known := mine[m.seq]
 		switch {
-		case !known && m.seq <= r.tap.last.Load():
+		case !known && m.seq <= r.reading().last.Load():
 			out = append(out, fmt.Sprintf("the raw stream delivers %s at sequence %d only now", m.Subject(), m.seq))
 		case known && (old.subject != m.Subject() || !old.at.Equal(m.at) || !bytes.Equal(old.data, m.Data())):
 			out = append(out, fmt.Sprintf("the raw stream holds another message at sequence %d than it has delivered", m.seq))

@@ -45,11 +45,14 @@ type faultRun struct {
 	full    atomic.Int64
 	remade  int // how often FALCO was made anew
 
-	mu      sync.Mutex
-	counts  map[string]int // faults by kind
-	events  []string
-	thieves sync.WaitGroup
-	over    sync.Once
+	mu       sync.Mutex
+	counts   map[string]int // faults by kind
+	events   []string
+	stalls   int // times in which nothing was counted, see watchProgress
+	thieves  sync.WaitGroup
+	watching sync.WaitGroup
+	done     chan struct{}
+	over     sync.Once
 }
 
 // faultSeed is FALCONER_SEED, or a new one.
@@ -69,19 +72,19 @@ func faultSeed(t *testing.T) uint64 {
 func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, reopen time.Duration, env ...string) *faultRun {
 	t.Helper()
 	r := &faultRun{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(servers))), began: time.Now(), counts: map[string]int{}, rules: writeMixPlaybooks(t), reopen: reopen,
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(servers))), began: time.Now(), counts: map[string]int{}, done: make(chan struct{}), rules: writeMixPlaybooks(t), reopen: reopen,
 	}
 	t.Cleanup(r.tell)
 	r.cluster = startCluster(t, servers)
 	r.js = r.cluster.connect()
 	replicas := strconv.Itoa(servers)
-	r.fleet = &fleet{
+	r.fleet = newFleet(fleet{
 		t: t, path: program(t, faultyBinary), seed: seed, env: env, heard: r.heard, armed: r.armed.Load,
 		args: []string{
 			"--nats", r.cluster.urls(), "--rules", r.rules, "--reopen", reopen.String(), "--replicas", replicas,
 			"--log-format", "json", "--log-level", "debug",
 		},
-	}
+	})
 	until(t, time.Minute, "falconer setup", func() bool {
 		return r.falconer("setup", "--replicas", replicas).code == 0
 	})
@@ -90,16 +93,19 @@ func startFaultRun(t *testing.T, seed uint64, servers, perSecond int, reopen tim
 	r.witness = openWitness(t, r.cluster.connect())
 	r.feed = startFeed(t, r.cluster.connect(jetstream.WithPublishAsyncMaxPending(2*inFlight), jetstream.WithPublishAsyncTimeout(2*time.Second)), perSecond)
 	t.Cleanup(r.end)
+	r.watching.Go(r.watchProgress)
 	return r
 }
 
 // end stops everything; what was collected stays.
 func (r *faultRun) end() {
 	r.over.Do(func() {
+		close(r.done)
+		r.watching.Wait()
 		r.feed.stop()
 		r.fleet.scale(0, syscall.SIGKILL)
 		r.thieves.Wait()
-		r.raw.tap.stop()
+		r.raw.reading().stop()
 		r.witness.stop()
 		for _, s := range r.cluster.servers {
 			s.proc.kill()
@@ -164,7 +170,7 @@ func (r *faultRun) heard(s *slot, line string) {
 	}
 	r.happened("worker: " + m[2] + " at " + m[1])
 	r.event("%s: %s at %s", s.id, m[2], m[1])
-	if m[2] == "pause" && s.starts%2 == 0 {
+	if m[2] == "pause" && r.faults()%2 == 0 {
 		r.thieves.Go(func() { r.stealFrom(s.id) })
 	}
 }
@@ -198,6 +204,34 @@ func (r *faultRun) wait(limit time.Duration, what string, holds func() bool) err
 	return nil
 }
 
+// stallTime is longer than anything may take: a dead worker's share comes to
+// another after fifteen seconds.
+const stallTime = 30 * time.Second
+
+// watchProgress notes when alerts wait and none is counted for too long. That
+// is no matter of exactness, but somebody has to look at it.
+func (r *faultRun) watchProgress() {
+	counted, since := -1, time.Now()
+	for second := time.NewTicker(time.Second); ; {
+		select {
+		case <-r.done:
+			second.Stop()
+			return
+		case <-second.C:
+		}
+		if n := r.witness.totals().In; n != counted || r.drained() {
+			counted, since = n, time.Now()
+		}
+		if time.Since(since) > stallTime {
+			since = time.Now()
+			r.event("nothing is counted since %s\n%s", stallTime, r.standing())
+			r.mu.Lock()
+			r.stalls++
+			r.mu.Unlock()
+		}
+	}
+}
+
 // standing is where everything stands, for whoever has to find out why nothing moves.
 func (r *faultRun) standing() string {
 	if r.witness == nil {
@@ -205,7 +239,7 @@ func (r *faultRun) standing() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "raw: %d alerts, read up to %d; outputs: read up to %d, totals %+v, %d states remembered; owners %v\n",
-		r.raw.stored(), r.raw.tap.last.Load(), r.witness.last.Load(), r.witness.totals(), r.witness.remembered(), r.witness.owners())
+		r.raw.stored(), r.raw.reading().last.Load(), r.witness.last.Load(), r.witness.totals(), r.witness.remembered(), r.witness.owners())
 	res := r.falconer("status")
 	b.WriteString(res.stdout + res.stderr)
 	for _, s := range r.fleet.slots {
@@ -249,8 +283,8 @@ func (r *faultRun) summary(diffs []string) string {
 	if len(diffs) > 0 {
 		verdict = fmt.Sprintf("%d differences, the first: %s", len(diffs), diffs[0])
 	}
-	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %s: %s",
-		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, time.Since(r.began).Round(time.Second), verdict)
+	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %d stalls, %s: %s",
+		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, r.stalls, time.Since(r.began).Round(time.Second), verdict)
 }
 
 // table is the faults by kind, in Markdown.
