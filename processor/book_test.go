@@ -164,7 +164,7 @@ func (f *feed) shell(after time.Duration, over fields) []string {
 
 func (f *feed) tick(after time.Duration) []string {
 	f.seq++
-	return f.fold(Message{Seq: f.seq, Time: epoch.Add(after), Subject: "falconer.tick.0", Tick: true})
+	return f.fold(Message{Seq: f.seq, Time: epoch.Add(after), Subject: "falconer.tick.0", Kind: TickMessage})
 }
 
 func (f *feed) fold(m Message) []string {

@@ -18,8 +18,12 @@ const (
 	Dead    = "falconer.dead.*"
 	Cursors = "falconer.cursor.*"
 	States  = "falconer.incident.*.*"
-	ticks   = "falconer.tick.*"
-	rawRoot = "falconer.raw."
+	// Silenced are the partitions' lists of silences, Silences the orders that
+	// begin and end them.
+	Silenced = "falconer.silenced.*"
+	Silences = "falconer.silence.*"
+	ticks    = "falconer.tick.*"
+	rawRoot  = "falconer.raw."
 )
 
 // Headers on every output.
@@ -66,15 +70,25 @@ func PartitionStates(partition int) string { return fmt.Sprintf("falconer.incide
 // Tick is where a quiet partition asks the broker for the time.
 func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partition) }
 
-// Raw lists the subjects of a partition's alerts in the raw stream. What the
+// Raw lists the subjects of the raw stream that a partition reads: its alerts
+// and ticks, and the orders to silence, which all partitions read. What the
 // stream's transform leaves as it was belongs to partition 0.
 func Raw(partition int) []string {
-	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition)}
+	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition), Silences}
 	if partition == 0 {
 		out = append(out, Alerts)
 	}
 	return out
 }
+
+// Silence is where an order that begins or ends a silence is published.
+func Silence(id string) string { return "falconer.silence." + id }
+
+// IsSilence reports whether a message of the raw stream is an order to silence.
+func IsSilence(subject string) bool { return strings.HasPrefix(subject, "falconer.silence.") }
+
+// SilencedIn is the subject of a partition's list of silences.
+func SilencedIn(partition int) string { return "falconer.silenced." + strconv.Itoa(partition) }
 
 // IsTick reports whether a message of the raw stream is a tick.
 func IsTick(subject string) bool { return strings.HasPrefix(subject, "falconer.tick.") }

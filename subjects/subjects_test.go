@@ -73,14 +73,18 @@ func TestOtherSubjects(t *testing.T) {
 	require.True(t, covers(subjects.Dead, subjects.DeadLetter(7)))
 	require.Equal(t, "falconer.cursor.3", subjects.Cursor(3))
 	require.True(t, covers(subjects.Cursors, subjects.Cursor(3)))
+	require.True(t, covers(subjects.Silences, subjects.Silence("0123abcd")))
+	require.True(t, subjects.IsSilence(subjects.Silence("0123abcd")))
+	require.False(t, subjects.IsSilence(subjects.SilencedIn(3)))
+	require.True(t, covers(subjects.Silenced, subjects.SilencedIn(3)))
 	require.Equal(t, "falconer.tick.3", subjects.Tick(3))
 	require.True(t, subjects.IsTick(subjects.Tick(3)))
 	require.False(t, subjects.IsTick("falco.warning.falconer.tick.3"))
 }
 
 func TestRawSubjectsOfAPartition(t *testing.T) {
-	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3"}, subjects.Raw(3))
-	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falco.>"}, subjects.Raw(0),
+	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3", "falconer.silence.*"}, subjects.Raw(3))
+	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falconer.silence.*", "falco.>"}, subjects.Raw(0),
 		"what the transform leaves over belongs to partition 0")
 }
 

@@ -28,6 +28,9 @@ type Cursor struct {
 	Owner string `json:"owner"`
 	// Created is when the raw stream was made; a change starts a new era.
 	Created time.Time `json:"created"`
+	// Read, when it is beyond Seq, is up to where the raw stream holds nothing for
+	// this partition.
+	Read uint64 `json:"read,omitempty"`
 	processor.Cursor
 }
 

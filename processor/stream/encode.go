@@ -36,7 +36,10 @@ type share struct {
 // then the outputs.
 func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	s := &share{p: p, changes: ch, cursor: p.cur, compare: !w.mutated(noCompare)}
-	s.cursor.Cursor = ch.Cursor
+	s.cursor.Cursor, s.cursor.Read = ch.Cursor, 0
+	if p.read > ch.Cursor.Seq {
+		s.cursor.Read = p.read
+	}
 	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
 		return nil, err
 	}
@@ -46,6 +49,11 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 			return nil, err
 		}
 		s.revised = append(s.revised, in.Fingerprint)
+	}
+	if ch.Silences != nil {
+		if err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
+			return nil, err
+		}
 	}
 	for _, fp := range ch.Forgotten {
 		s.forget(fp)
