@@ -60,13 +60,16 @@ func (m *Matcher) compile() (err error) {
 
 // String returns the matcher as ParseMatcher reads it.
 func (m Matcher) String() string {
-	value := m.Value
-	if value == "" || strings.TrimSpace(value) != value || strings.ContainsAny(value, "\"\\\n\r\t") || Visible(value) != value {
-		quoted, _ := json.Marshal(value) // a string can always be encoded
-		value = string(quoted)
+	if plainValue.MatchString(m.Value) {
+		return m.Name + m.Op + m.Value
 	}
-	return m.Name + m.Op + value
+	quoted, _ := json.Marshal(m.Value) // a string can always be encoded
+	return m.Name + m.Op + string(quoted)
 }
+
+// plainValue is a value that needs no quotes: it cannot be taken for a part of
+// the operator, has no space at its ends, and shows as it is.
+var plainValue = regexp.MustCompile(`^[\w/.*(\[^](?:[ -~]*[!-~])?$`)
 
 // MarshalText writes String.
 func (m Matcher) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

@@ -285,8 +285,11 @@ func (a *app) incidentsCommand() *cobra.Command {
 			var in processor.Incident
 			err := decode(o, &in)
 			state := "open"
-			if in.Closed {
+			switch {
+			case in.Closed:
 				state = "closed"
+			case in.Count == 0:
+				state = "silenced"
 			}
 			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s", clock(in.Last), in.Severity, state, in.Count, brief(in.Rule), in.ID), closed || !in.Closed, err
 		},
