@@ -45,7 +45,8 @@ func ParseMatcher(text string) (Matcher, error) {
 			return Matcher{}, fmt.Errorf("matcher %s: the quoted value %s is not a JSON string: %w", m.Name, part[3], err)
 		}
 	}
-	return m, m.compile()
+	err := m.compile()
+	return m, err
 }
 
 func (m *Matcher) compile() (err error) {
@@ -69,7 +70,7 @@ func (m Matcher) String() string {
 
 // plainValue is a value that needs no quotes: it cannot be taken for a part of
 // the operator, has no space at its ends, and shows as it is.
-var plainValue = regexp.MustCompile(`^[\w/.*(\[^](?:[ -~]*[!-~])?$`)
+var plainValue = regexp.MustCompile(`^[\w/.*(\[^](?:[[:print:]]*[[:graph:]])?$`)
 
 // MarshalText writes String.
 func (m Matcher) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

@@ -46,7 +46,8 @@ func NewSilence(matchers []Matcher, author, reason string, until time.Time) (Sil
 	}
 	sum := sha256.Sum256(canonical)
 	s.ID = hex.EncodeToString(sum[:4])
-	return s, s.check()
+	err = s.check()
+	return s, err
 }
 
 var silenceID = regexp.MustCompile(`^[0-9a-f]{8}$`)
@@ -124,5 +125,6 @@ func parseOrder(data []byte) (SilenceOrder, error) {
 	if err := dec.Decode(&o); err != nil {
 		return o, fmt.Errorf("reading an order to silence: %w", err)
 	}
-	return o, o.Check()
+	err := o.Check()
+	return o, err
 }

@@ -89,7 +89,7 @@ func TestRunBeginsTheSilencesOfAFileOnce(t *testing.T) {
 
 func TestAFileOfSilencesWithFaultsStopsTheStart(t *testing.T) {
 	for text, want := range map[string]string{
-		"silences:\n  - matchers: [rule=x]\n    auther: me\n":                                                  `silences.yaml:3: unknown key "auther"`,
+		"silences:\n  - matchers: [rule=x]\n    authors: me\n":                                                 `silences.yaml:3: unknown key "authors"`,
 		strings.Replace(silencesYAML, "2099-01-02T03:04:05Z", "soon", 1):                                       `silence 1: until is "soon"`,
 		strings.Replace(silencesYAML, "rule=Terminal shell in container", "rule", 1):                           `silence 1: "rule" is no matcher`,
 		strings.Replace(silencesYAML, `"rule=Terminal shell in container", "k8s.ns.name=ci"`, `"rule=~.*"`, 1): "nearly all",

@@ -22,12 +22,7 @@ func Order(ctx context.Context, js jetstream.JetStream, order processor.SilenceO
 	if err := order.Check(); err != nil {
 		return 0, err
 	}
-	id, action := "", "add"
-	if order.Add != nil {
-		id = order.Add.ID
-	} else {
-		id, action = order.Expire.ID, "expire"
-	}
+	id, action := orderName(order)
 	msg := nats.NewMsg(subjects.Silence(id))
 	if msg.Data, err = EncodeJSON(order); err != nil {
 		return 0, err
@@ -37,6 +32,14 @@ func Order(ctx context.Context, js jetstream.JetStream, order processor.SilenceO
 		return 0, fmt.Errorf("storing the order in stream %s: %w", subjects.RawStream, missingStream(err))
 	}
 	return ack.Sequence, nil
+}
+
+// orderName names the silence that a valid order is about, and what it does.
+func orderName(o processor.SilenceOrder) (id, action string) {
+	if o.Add != nil {
+		return o.Add.ID, "add"
+	}
+	return o.Expire.ID, "expire"
 }
 
 // Silence is what became of a silence in all partitions together.
