@@ -60,6 +60,12 @@ func at(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) 
 	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d}`, seq))
 }
 
+// nextOf asks the stream's leader for the first message at or after a sequence
+// whose subject matches.
+func nextOf(ctx context.Context, js jetstream.JetStream, stream, subject string, seq uint64) (stored, error) {
+	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, seq, subject))
+}
+
 func get(ctx context.Context, js jetstream.JetStream, stream, request string) (stored, error) {
 	msg, err := js.Conn().RequestWithContext(ctx, apiPrefix(js)+"STREAM.MSG.GET."+stream, []byte(request))
 	if err != nil {

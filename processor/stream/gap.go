@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,7 +34,7 @@ func (p *partition) gap(first uint64) (g processor.Gap, lost bool) {
 			g.Last = last
 			g.Messages += last - before
 		}
-		before = seq
+		before = max(before, seq)
 	}
 	return g, g.Messages > 0
 }
@@ -41,7 +42,7 @@ func (p *partition) gap(first uint64) (g processor.Gap, lost bool) {
 // checked notes that what was seen is accounted for.
 func (p *partition) checked() {
 	if n := len(p.seen); n > 0 {
-		p.read, p.seen = p.seen[n-1], p.seen[:0]
+		p.read, p.seen = max(p.read, p.seen[n-1]), p.seen[:0]
 	}
 }
 
@@ -106,25 +107,26 @@ func (w *Worker) survey(ctx context.Context) {
 }
 
 // surveyPartition proves that a quiet partition is read up to last, which was the
-// end of the stream just now: its reader has nothing more to deliver, and has
-// delivered nothing that is not folded. The stream's beginning is asked for after
-// that, so that what was dropped meanwhile is not taken for read.
+// end of the stream just now: the stream's leader holds nothing more for it. A
+// consumer could not tell, since the server that it runs on may lag behind. The
+// stream's beginning is asked for after that, so that what was dropped meanwhile
+// is not taken for read.
 func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64) error {
-	info, err := p.reader.consumer.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if info.NumPending > 0 || info.Delivered.Consumer != p.folded || last <= p.read {
+	if last <= p.read || len(p.seen) > 0 {
 		return nil
+	}
+	for _, subject := range subjects.Raw(p.n) {
+		if _, err := nextOf(ctx, w.cfg.JS, subjects.RawStream, subject, p.read+1); !errors.Is(err, errNotFound) {
+			return err // nil when something waits
+		}
 	}
 	after, err := w.rawState(ctx)
 	if err != nil {
 		return err
 	}
-	p.saw(last + 1)
-	noted := w.noteGap(p, after.FirstSeq)
-	if !noted {
-		p.seen = p.seen[:len(p.seen)-1]
+	p.saw(last + 1) // as if the next message were read
+	if !w.noteGap(p, after.FirstSeq) {
+		p.seen = p.seen[:0]
 		return nil
 	}
 	p.read = last
