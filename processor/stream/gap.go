@@ -59,14 +59,14 @@ func (w *Worker) noteGaps(ctx context.Context) (held map[int]bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
 	defer cancel()
-	state, err := w.rawState(ctx)
+	raw, err := w.rawInfo(ctx)
 	if err != nil {
 		w.cfg.Log.Warn().Err(err).Msg("gaps not looked for; they are with the next commit")
 		return nil
 	}
 	held = map[int]bool{}
 	for n, p := range w.owned {
-		held[n] = !w.noteGap(p, state.FirstSeq)
+		held[n] = !w.noteGap(p, raw.State.FirstSeq)
 	}
 	return held
 }
@@ -87,23 +87,37 @@ func (w *Worker) noteGap(p *partition, first uint64) bool {
 	return true
 }
 
-// survey keeps the partitions' knowledge of the stream ahead of its end: a quiet
-// one that the stream's beginning comes near is proven to be read up to now, which
-// its cursor then says. Else its next message would look as if others were lost.
+// survey keeps what the cursors say ahead of the stream's beginning. A quiet
+// partition is proven to be read up to now when the beginning comes half way to
+// it, and from time to time, since many messages may grow old in one moment. Else
+// its next message would look as if others were lost.
 func (w *Worker) survey(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	before, err := w.rawState(ctx)
+	raw, err := w.rawInfo(ctx)
 	if err != nil {
 		return // the next second will do
 	}
+	state, now := raw.State, w.cfg.Now()
+	half := state.FirstSeq + (state.LastSeq-min(state.LastSeq, state.FirstSeq))/2
 	for _, p := range w.owned {
-		if p.read < before.FirstSeq+(before.LastSeq-min(before.LastSeq, before.FirstSeq))/2 {
-			if err := w.surveyPartition(ctx, p, before.LastSeq); err != nil {
-				w.cfg.Log.Debug().Err(err).Int("partition", p.n).Msg("partition not surveyed")
-			}
+		if p.read >= half && now.Before(p.surveyAt) {
+			continue
 		}
+		if err := w.surveyPartition(ctx, p, state.LastSeq); err != nil {
+			w.cfg.Log.Debug().Err(err).Int("partition", p.n).Msg("partition not surveyed")
+			continue
+		}
+		p.surveyAt = now.Add(surveyEvery(raw.Config.MaxAge))
 	}
+}
+
+// surveyEvery is how often a quiet partition is surveyed when nothing presses.
+func surveyEvery(maxAge time.Duration) time.Duration {
+	if maxAge == 0 {
+		return time.Hour
+	}
+	return min(time.Hour, maxAge/4)
 }
 
 // surveyPartition proves that a quiet partition is read up to last, which was the
@@ -120,12 +134,12 @@ func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64)
 			return err // nil when something waits
 		}
 	}
-	after, err := w.rawState(ctx)
+	after, err := w.rawInfo(ctx)
 	if err != nil {
 		return err
 	}
 	p.saw(last + 1) // as if the next message were read
-	if !w.noteGap(p, after.FirstSeq) {
+	if !w.noteGap(p, after.State.FirstSeq) {
 		p.seen = p.seen[:0]
 		return nil
 	}
@@ -134,11 +148,11 @@ func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64)
 	return nil
 }
 
-// rawState asks for the raw stream's extent.
-func (w *Worker) rawState(ctx context.Context) (jetstream.StreamState, error) {
+// rawInfo asks the raw stream's leader for its extent and limits.
+func (w *Worker) rawInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	s, err := w.cfg.JS.Stream(ctx, subjects.RawStream)
 	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
+		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
 	}
-	return s.CachedInfo().State, nil
+	return s.CachedInfo(), nil
 }

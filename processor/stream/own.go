@@ -31,6 +31,8 @@ type partition struct {
 	// known to have lost something; seen are those folded since. See gap.
 	read uint64
 	seen []uint64
+	// surveyAt is when it is to be surveyed even if nothing presses.
+	surveyAt time.Time
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
 	// folded is the number of the last delivery that was folded: the loop checks
@@ -77,11 +79,11 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 	if err != nil {
 		return err
 	}
-	created, err := w.created(ctx)
+	raw, err := w.rawInfo(ctx)
 	if err != nil {
 		return err
 	}
-	if cur, err = w.sameLife(ctx, cur, created); err != nil {
+	if cur, err = w.sameLife(ctx, cur, raw.Created.UTC()); err != nil {
 		return err
 	}
 	cur.Epoch++
@@ -100,15 +102,6 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 	}
 	p.cur, p.rev, p.read = cur, ack.Sequence, max(cur.Seq, cur.Read)
 	return nil
-}
-
-// created returns when the raw stream was made.
-func (w *Worker) created(ctx context.Context) (time.Time, error) {
-	s, err := w.cfg.JS.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
-	}
-	return s.CachedInfo().Created.UTC(), nil
 }
 
 // sameLife checks that the cursor speaks of the raw stream as it is. When the

@@ -58,7 +58,7 @@ func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 		return nil, err
 	}
 	// The stream may have been made anew since the fence looked at it.
-	if created, err := w.created(ctx); err != nil || !created.Equal(p.cur.Created) {
+	if raw, err := w.rawInfo(ctx); err != nil || !raw.Created.Equal(p.cur.Created) {
 		return nil, errors.Join(err, fmt.Errorf("stream %s was made anew just now", subjects.RawStream))
 	}
 	msgs, err := c.Messages(jetstream.PullMaxMessages(w.cfg.Prefetch), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(2*time.Second))
