@@ -28,7 +28,7 @@ func TestMisuseIsExitCodeTwoAndSaysWhatToDo(t *testing.T) {
 		"completion tcsh":                  `unknown command "tcsh"`,
 		"rules":                            "which of",
 		"rules show":                       "accepts 1 arg(s), received 0",
-		"schema nope":                      `no schema "nope": want one of dead.v1, incident.v1, report.v1, task.v1`,
+		"schema nope":                      `no schema "nope": want one of dead.v1, incident.v1, replayed.v1, report.v1, task.v1`,
 		"replay --from yesterday":          `--from is "yesterday": want a time such as`,
 		"replay --from=-6h":                `--from is "-6h": want a time such as`,
 		"replay --diff --from 6h":          "leave --from and --to out",

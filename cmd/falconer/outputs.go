@@ -324,7 +324,7 @@ func showIncident(o stream.Output) (string, error) {
 func (a *app) deadCommand() *cobra.Command {
 	return a.outputCommand("List, show and follow alerts that could not be understood", listing{
 		noun: "dead", header: "TIME\tSEQ\tSIZE\tSUBJECT\tREASON",
-		filters: func(string) []string { return []string{subjects.Dead} },
+		filters: func(string) []string { return []string{subjects.DeadLetters} },
 		line: func(o stream.Output) (string, bool, error) {
 			var d processor.DeadLetter
 			err := decode(o, &d)

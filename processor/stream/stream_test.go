@@ -196,7 +196,7 @@ func encode(t *testing.T, v any) []byte {
 // requireExact compares everything published with the oracle.
 func requireExact(t *testing.T, js jetstream.JetStream, b processor.Book) {
 	t.Helper()
-	want, got := oracle(t, js, b), outputs(t, js, subjects.Reports, subjects.Tasks, subjects.Dead)
+	want, got := oracle(t, js, b), outputs(t, js, subjects.Reports, subjects.Tasks, subjects.DeadLetters)
 	for s := range want {
 		require.Equal(t, string(want[s]), string(got[s]), "%s", s)
 	}
