@@ -2,13 +2,13 @@ package stream
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor"
@@ -40,7 +40,9 @@ type stored struct {
 	Subject string    `json:"subject"`
 	Seq     uint64    `json:"seq"`
 	Time    time.Time `json:"time"`
-	Data    []byte    `json:"-"`
+
+	Header nats.Header `json:"-"`
+	Data   []byte      `json:"-"`
 }
 
 // Errors of lastOf that callers branch on.
@@ -50,6 +52,12 @@ var errNotFound = errors.New("no message found")
 // uses direct get, which a follower that lags behind may answer.
 func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string) (stored, error) {
 	return get(ctx, js, stream, fmt.Sprintf(`{"last_by_subj":%q}`, subject))
+}
+
+// nextOf asks the stream's leader for the first message of a subject from a
+// sequence on.
+func nextOf(ctx context.Context, js jetstream.JetStream, stream, subject string, seq uint64) (stored, error) {
+	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, seq, subject))
 }
 
 // at asks the stream's leader for the message at a sequence.
@@ -66,7 +74,8 @@ func get(ctx context.Context, js jetstream.JetStream, stream, request string) (s
 		Error   *jetstream.APIError `json:"error"`
 		Message *struct {
 			stored
-			Data string `json:"data"`
+			Header []byte `json:"hdrs"`
+			Data   []byte `json:"data"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {
@@ -81,7 +90,10 @@ func get(ctx context.Context, js jetstream.JetStream, stream, request string) (s
 		return stored{}, fmt.Errorf("getting a message of %s: empty answer", stream)
 	}
 	out := resp.Message.stored
-	out.Data, err = base64.StdEncoding.DecodeString(resp.Message.Data)
+	out.Data = resp.Message.Data
+	if len(resp.Message.Header) > 0 {
+		out.Header, err = nats.DecodeHeadersMsg(resp.Message.Header)
+	}
 	return out, err
 }
 
