@@ -271,14 +271,27 @@ func reportRow(r *processor.Report) string {
 }
 
 // reportLine prints a report as a line, or as JSON.
-func (a *app) reportLine(r *processor.Report, mark string) error {
+func (a *app) reportLine(r *processor.Report) error {
 	if a.asJSON {
-		return a.printJSON(r)
+		data, err := stream.ReportBody(r)
+		if err == nil {
+			_, err = fmt.Fprintf(a.out, "%s\n", data)
+		}
+		return err
 	}
-	if mark != "" {
-		mark += "  "
+	_, err := fmt.Fprintln(a.out, strings.ReplaceAll(reportRow(r), "\t", "  "))
+	return err
+}
+
+// taskLine prints a task if it is to be JSON.
+func (a *app) taskLine(t *processor.Task) error {
+	if !a.asJSON {
+		return nil
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s\n", mark, strings.ReplaceAll(reportRow(r), "\t", "  "))
+	data, err := stream.TaskBody(t)
+	if err == nil {
+		_, err = fmt.Fprintf(a.out, "%s\n", data)
+	}
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	poison  = `{"rule": "Shell", "priority": "cut off here`
+	poison  = `"rule": "Shell", "priority": "cut off on both si`
 	poisons = "falco.warning.shell" // where it is published
 )
 

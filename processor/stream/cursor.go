@@ -123,6 +123,25 @@ func readCursor(ctx context.Context, js jetstream.JetStream, partition int) (Cur
 	return c, msg.Seq, err
 }
 
+// Cursors reads how far the workers have come, by partition.
+func Cursors(ctx context.Context, js jetstream.JetStream) ([]Cursor, error) {
+	raw, err := js.Stream(ctx, subjects.RawStream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
+	}
+	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	if err != nil {
+		return nil, err
+	}
+	cursors := make([]Cursor, n)
+	for p := range cursors {
+		if cursors[p], _, err = readCursor(ctx, js, p); err != nil {
+			return nil, fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return cursors, nil
+}
+
 func decodeCursor(data []byte) (Cursor, error) {
 	var c Cursor
 	if err := json.Unmarshal(data, &c); err != nil {

@@ -352,7 +352,9 @@ func TestReplayOfWhatIsCommittedGivesWhatWasPublished(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, raw.Purge(t.Context(), jetstream.WithPurgeSubject("falconer.tick.*")))
 	again := map[string][]byte{}
-	err = stream.Refold(t.Context(), js, processor.Options{Book: b}, stream.Raw{Committed: true}, func(_ int, ch processor.Changes) error {
+	cursors, err := stream.Cursors(t.Context(), js)
+	require.NoError(t, err)
+	err = stream.Refold(t.Context(), js, processor.Options{Book: b}, stream.Raw{Upto: cursors}, func(_ int, ch processor.Changes) error {
 		for _, r := range ch.Reports {
 			again[stream.ReportSubject(&r)] = encode(t, r)
 		}
