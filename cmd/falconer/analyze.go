@@ -14,6 +14,9 @@ import (
 	"falconer/processor/stream"
 )
 
+// offlineEra is the era in the ids of what was never in a stream.
+const offlineEra = "0"
+
 // room is how many outputs an offline ledger gathers before they are printed.
 const room = 1000
 
@@ -61,7 +64,7 @@ func (a *app) analyze(ctx context.Context, name string, follow, all bool) error 
 		return err
 	}
 	an := &analysis{app: a, all: all, ledger: processor.NewLedger(processor.Options{
-		Book: book, Era: "0", Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
+		Book: book, Era: offlineEra, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
 	})}
 	bar := a.progress(size, "bytes")
 	src := io.TeeReader(in, bar)

@@ -35,6 +35,8 @@ func TestMisuseIsExitCodeTwoAndSaysWhatToDo(t *testing.T) {
 		"schema nope":                      `no schema "nope": want one of dead.v1, incident.v1, replayed.v1, report.v1, task.v1`,
 		"replay --from yesterday":          `--from is "yesterday": want a time such as`,
 		"replay --from=-6h":                `--from is "-6h": want a time such as`,
+		"replay --diff x.jsonl":            "--diff, --from and --to are for the raw stream: leave them out, or the files",
+		"replay --to 1h -":                 "leave them out, or the files",
 		"version --retention soon":         `invalid argument "soon" for "--retention"`,
 		"version --retention 1s":           "retention is 1s: want at least 1m",
 		"version --reopen 1ms":             "reopen is 1ms: want at least 1s",

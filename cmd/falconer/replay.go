@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,11 +18,11 @@ func (a *app) replayCommand() *cobra.Command {
 	var from, to string
 	var diff bool
 	c := &cobra.Command{
-		Use:   "replay",
-		Short: "Fold stored alerts again, in memory, and show what comes out",
+		Use:   "replay [FILE...]",
+		Short: "Fold alerts again, in memory, and show what comes out",
 		Long: `Fold alerts again with the playbooks given now. Nothing is published.
 
-One line is printed for
+Without FILE the alerts are those of the raw stream, and one line is printed for
 each report (--json: the reports and tasks). --from and --to bound the time at
 which alerts were stored, in RFC 3339 or as a duration before now, such as 6h. A
 part that does not begin at the stream's start opens incidents anew that were open
@@ -33,13 +34,26 @@ what) or gone. The exit code is 1 if there are any. All stored alerts up to wher
 the workers have come are folded, so that incidents have their true beginnings;
 --from and --to then bound the reports' own times. What began before the oldest
 stored alert cannot be compared, and is counted apart. A playbook with another
-identity makes other incidents: the old ones are gone, and others new.`,
-		Example: "  falconer replay --from 6h\n  falconer replay --diff --from 24h --rules ./playbooks",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+identity makes other incidents: the old ones are gone, and others new.
+
+With FILE, or "-" for standard input, the alerts are those of old files, as JSON
+lines. They are put in the order of the events' times, across all files, and fold
+as if they had come then; an alert without a time keeps its place after the one
+before it. Every report that a worker would publish is printed as a line (--json:
+reports, tasks and dead letters in full), the last ones of incidents that are open
+at the end included. The same files give the same bytes, in whatever order they
+are named. They are kept in memory, which takes somewhat more than their size.`,
+		Example: "  falconer replay --from 6h\n  falconer replay --diff --from 24h --rules ./playbooks\n  falconer replay --json 2026-01-*.jsonl",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			part, err := rawPart(from, to, time.Now())
 			switch {
 			case err != nil:
 				return misuse{err}
+			case len(args) > 0 && (diff || from+to != ""):
+				return misuse{errors.New("--diff, --from and --to are for the raw stream: leave them out, or the files")}
+			case len(args) > 0:
+				return a.backfill(cmd.Context(), args)
 			case diff:
 				return a.compare(cmd.Context(), part.From, part.To)
 			}
