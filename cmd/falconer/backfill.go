@@ -40,7 +40,7 @@ func (a *app) backfill(ctx context.Context, names []string) error {
 	files := make([]oldFile, len(names))
 	for i, name := range names {
 		if files[i], err = a.readOld(ctx, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
 	}
 	l := processor.NewLedger(processor.Options{
@@ -83,6 +83,9 @@ func (a *app) readOld(ctx context.Context, name string) (oldFile, error) {
 	err = cut.read(ctx, io.TeeReader(io.TeeReader(in, hash), bar))
 	_ = bar.Finish()
 	f.sum = hash.Sum(nil)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
 	return f, cmp.Or(err, ctx.Err())
 }
 

@@ -165,7 +165,7 @@ func (a *app) deadReplay(ctx context.Context, seqs []uint64, all bool, by string
 			return err
 		}
 	}
-	a.say("%d replayed, %d before, %d failed.", done, len(seqs)-done-failed, failed)
+	a.say("%d replayed, %d replayed before, %d failed.", done, len(seqs)-done-failed, failed)
 	if failed > 0 {
 		return errSaid
 	}

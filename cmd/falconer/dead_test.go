@@ -27,12 +27,12 @@ func TestReplayingDeadLetters(t *testing.T) {
 	require.NotContains(t, l.must("dead", "show", "1"), "eplay")
 
 	o := l.run("dead", "replay", "1", "--by", "someone\x1b[31m")
-	require.Equal(t, outcome{exitOK, "1: replayed as sequence 4\n", "1 replayed, 0 before, 0 failed.\n"}, o)
+	require.Equal(t, outcome{exitOK, "1: replayed as sequence 4\n", "1 replayed, 0 replayed before, 0 failed.\n"}, o)
 	l.folded(4)
 	o = l.run("dead", "replay", "1")
 	require.Equal(t, exitOK, o.code)
 	require.Regexp(t, `^1: already replayed at \S+ \S+ as sequence 4\n$`, o.out)
-	require.Equal(t, "0 replayed, 1 before, 0 failed.\n", o.err)
+	require.Equal(t, "0 replayed, 1 replayed before, 0 failed.\n", o.err)
 
 	t.Run("it is marked in the list, and the letter it became is not", func(t *testing.T) {
 		list := rows(t, l.must("dead", "list"))
@@ -54,13 +54,13 @@ func TestReplayingDeadLetters(t *testing.T) {
 	t.Run("one that is not there does not keep the others back", func(t *testing.T) {
 		o := l.run("dead", "replay", "99", "3", "--json")
 		require.Equal(t, exitFailed, o.code)
-		require.Equal(t, "99: not replayed: there is no dead letter 99: it may have expired\n1 replayed, 0 before, 1 failed.\n", o.err)
+		require.Equal(t, "99: not replayed: there is no dead letter 99: it may have expired\n1 replayed, 0 replayed before, 1 failed.\n", o.err)
 		requireSchema(t, "replayed", o.out)
 		l.folded(5)
 	})
 	t.Run("all are those that were not replayed yet", func(t *testing.T) {
 		o := l.run("dead", "replay", "--all")
-		require.Equal(t, outcome{exitOK, "4: replayed as sequence 6\n5: replayed as sequence 7\n", "2 replayed, 0 before, 0 failed.\n"}, o)
+		require.Equal(t, outcome{exitOK, "4: replayed as sequence 6\n5: replayed as sequence 7\n", "2 replayed, 0 replayed before, 0 failed.\n"}, o)
 		l.folded(7)
 	})
 	t.Run("the alerts add up, and a replay of the stream makes the same", func(t *testing.T) {

@@ -74,33 +74,47 @@ func (a *app) compare(ctx context.Context, from, to time.Time) error {
 		return err
 	}
 	defer nc.Close()
-	c := &comparison{
-		app: a, js: js, from: from, to: to,
-		published: map[string]*published{}, partitions: map[string][]int{}, lives: lives{}, tally: newTally(),
-	}
+	c := a.comparison(js, from, to)
 	// The cursors come first: what they stand for is among what is read after.
 	if c.cursors, err = stream.Cursors(ctx, js); err != nil {
 		return err
 	}
-	if err := stream.List(ctx, js, []string{subjects.Reports, subjects.Tasks, subjects.States}, c.know); err != nil {
-		return err
-	}
-	totals, err := a.refold(ctx, js, book, stream.Raw{Upto: c.cursors}, func(_ int, ch processor.Changes) error { return c.fold(ctx, ch) })
+	totals, found, err := c.run(ctx, book)
 	if err != nil {
 		return err
 	}
-	// The beginning of the stream comes last: more may have aged out meanwhile.
-	raw, err := js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return err
-	}
-	beyond := beginning{era: stream.Era(raw.CachedInfo().Created), first: raw.CachedInfo().State.FirstSeq}
-	found := c.judge(beyond, c.lives.uncertain(beyond.cuts), time.Now().Add(-a.cfg.Retention))
 	if err := a.printDifferences(found); err != nil {
 		return err
 	}
 	a.sayTotals(totals)
 	return c.tally.say(a)
+}
+
+func (a *app) comparison(js jetstream.JetStream, from, to time.Time) *comparison {
+	return &comparison{
+		app: a, js: js, from: from, to: to,
+		published: map[string]*published{}, partitions: map[string][]int{}, lives: lives{}, tally: newTally(),
+	}
+}
+
+// run reads what was published, makes it again up to the cursors, and returns the
+// differences.
+func (c *comparison) run(ctx context.Context, book processor.Book) (totals processor.Totals, found []difference, err error) {
+	if err := stream.List(ctx, c.js, []string{subjects.Reports, subjects.Tasks, subjects.States}, c.know); err != nil {
+		return totals, nil, err
+	}
+	part := stream.Raw{Upto: c.cursors}
+	totals, err = c.app.refold(ctx, c.js, book, part, func(_ int, ch processor.Changes) error { return c.fold(ctx, ch) })
+	if err != nil {
+		return totals, nil, err
+	}
+	// The beginning of the stream comes last: more may have aged out meanwhile.
+	raw, err := c.js.Stream(ctx, subjects.RawStream)
+	if err != nil {
+		return totals, nil, err
+	}
+	cut := beginning{era: stream.Era(raw.CachedInfo().Created), first: raw.CachedInfo().State.FirstSeq}
+	return totals, c.judge(cut, c.lives.uncertain(cut.cuts), time.Now().Add(-c.app.cfg.Retention)), nil
 }
 
 // know remembers an output or a state that is stored.

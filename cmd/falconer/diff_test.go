@@ -1,12 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
+	"io"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -43,7 +42,7 @@ func TestReplayShowsWhatOtherPlaybooksWouldHaveSaid(t *testing.T) {
 	for _, line := range lines[1:] {
 		require.Regexp(t, `^(gone|changed) +task +\S+/task/\S+ +\S`, line)
 	}
-	require.Regexp(t, `Reports: 1 same, 1 changed, 0 new, 0 gone\. Tasks: [1-9]\d* same, \d+ changed, 0 new, [1-9]\d* gone\. Incidents: 1 same, 1 changed, 0 new, 0 gone\.`, o.err)
+	require.Regexp(t, `Reports +1 same, 1 changed, 0 new, 0 gone\nTasks +[1-9]\d* same, \d+ changed, 0 new, [1-9]\d* gone\nIncidents +1 same, 1 changed, 0 new, 0 gone\n`, o.err)
 	requireHarmless(t, o.out)
 	require.Equal(t, o, l.run("--rules", dir, "replay", "--diff", "--from", "1h"))
 
@@ -60,7 +59,7 @@ func TestReplayShowsWhatOtherPlaybooksWouldHaveSaid(t *testing.T) {
 			o := l.run(append([]string{"--rules", dir, "replay", "--diff"}, bounds...)...)
 			require.Equal(t, exitOK, o.code, o.err)
 			require.Empty(t, o.out)
-			require.Contains(t, o.err, "Reports: 0 same, 0 changed, 0 new, 0 gone.")
+			require.Contains(t, o.err, "Reports    0 same, 0 changed, 0 new, 0 gone\n")
 		}
 	})
 }
@@ -77,8 +76,8 @@ func TestReplayShowsWhatIsGone(t *testing.T) {
 	o := l.run("replay", "--diff")
 	require.Equal(t, exitFailed, o.code)
 	require.Regexp(t, `^gone +report +`+r.ID+` +high, Program or script run from /dev/shm`, o.out)
-	require.Contains(t, o.err, "Reports: 1 same, 0 changed, 0 new, 1 gone.")
-	require.Contains(t, o.err, "Incidents: 0 same, 1 changed, 0 new, 0 gone.")
+	require.Contains(t, o.err, "Reports    1 same, 0 changed, 0 new, 1 gone\n")
+	require.Contains(t, o.err, "Incidents  0 same, 1 changed, 0 new, 0 gone\n")
 }
 
 // The oldest alerts have aged out of the raw stream. What began with them cannot
@@ -95,8 +94,8 @@ func TestReplayLeavesOutWhatBeganBeforeTheOldestAlert(t *testing.T) {
 	require.Equal(t, exitOK, o.code, o.out+o.err)
 	require.Empty(t, o.out)
 	require.Contains(t, o.err, "3 alerts: 3 incidents,")
-	require.Contains(t, o.err, "Reports: 2 same, 0 changed, 0 new, 0 gone.")
-	require.Contains(t, o.err, "Incidents: 2 same, 0 changed, 0 new, 0 gone.")
+	require.Contains(t, o.err, "Reports    2 same, 0 changed, 0 new, 0 gone\n")
+	require.Contains(t, o.err, "Incidents  2 same, 0 changed, 0 new, 0 gone\n")
 	require.Regexp(t, `Cannot be compared: began before the oldest stored alert: 3 reports, \d+ tasks\.`, o.err)
 
 	require.NoError(t, l.js.DeleteStream(t.Context(), subjects.RawStream))
@@ -106,22 +105,44 @@ func TestReplayLeavesOutWhatBeganBeforeTheOldestAlert(t *testing.T) {
 	require.Regexp(t, `Cannot be compared: began before the oldest stored alert: 4 reports, \d+ tasks\.`, o.err, "in another life of the stream")
 }
 
-// Alerts come and are folded while the comparison reads.
+// Alerts come and are folded after the comparison has looked where the workers are.
 func TestReplayComparesNothingThatCameMeanwhile(t *testing.T) {
 	l := startLive(t)
-	ctx, stop := context.WithCancel(t.Context())
-	var busy sync.WaitGroup
-	busy.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			alert := strings.NewReplacer("12:34:56", fmt.Sprintf("12:%02d:%02d", i/60%60, i%60), `"shop"`, fmt.Sprintf(`"shop-%d"`, i%500)).Replace(attack(t, "shop-0"))
-			_, _ = l.js.Publish(ctx, fmt.Sprintf("falco.warning.any_%d", i%500), []byte(alert))
-		}
-	})
-	for range 8 {
-		o := l.run("replay", "--diff")
-		require.Equal(t, exitOK, o.code, o.out+o.err)
-		require.NotContains(t, o.err, "Cannot be compared")
+	l.publish(attack(t, "shop-0"))
+	a := &app{out: io.Discard, err: io.Discard, cfg: defaults()}
+	c := a.comparison(l.js, time.Time{}, time.Time{})
+	var err error
+	c.cursors, err = stream.Cursors(t.Context(), l.js)
+	require.NoError(t, err)
+	l.publish(hostileAlert(t), attack(t, "till-0"))
+	book, err := remember()
+	require.NoError(t, err)
+	totals, found, err := c.run(t.Context(), book)
+	require.NoError(t, err)
+	require.Empty(t, found)
+	require.EqualValues(t, 1, totals.In)
+	require.Equal(t, counts{same: 1}, *c.tally.forms[aReport])
+	require.Empty(t, c.tally.left)
+}
+
+func TestWhatWasCommittedLater(t *testing.T) {
+	at := minute(t, "10")
+	cur := stream.Cursor{Cursor: processor.Cursor{Time: at, Mark: processor.Mark{End: minute(t, "5"), ID: "f-5-e"}}}
+	c := &comparison{cursors: []stream.Cursor{{}, cur}, partitions: map[string][]int{"f": {1}, "g": {1, 7}}}
+	for name, row := range map[string]struct {
+		g    gist
+		want bool
+	}{
+		"a report before the cursor":                    {gist{form: aReport, fingerprint: "f", at: minute(t, "9")}, false},
+		"a report at the cursor":                        {gist{form: aReport, fingerprint: "f", at: at}, false},
+		"a report after the cursor":                     {gist{form: aReport, fingerprint: "f", at: minute(t, "11")}, true},
+		"a task after the cursor":                       {gist{form: aTask, fingerprint: "g", at: minute(t, "11")}, true},
+		"of a fingerprint that no partition has":        {gist{form: aReport, fingerprint: "h", at: minute(t, "11")}, false},
+		"a closing before the last that was committed":  {gist{form: aReport, kind: "closed", fingerprint: "f", incident: "f-4-e", at: minute(t, "5")}, false},
+		"the last closing that was committed":           {gist{form: aReport, kind: "closed", fingerprint: "f", incident: "f-5-e", at: minute(t, "5")}, false},
+		"the next closing of the same moment":           {gist{form: aReport, kind: "closed", fingerprint: "f", incident: "f-6-e", at: minute(t, "5")}, true},
+		"a closing due before the cursor, not made yet": {gist{form: aReport, kind: "closed", fingerprint: "f", incident: "f-1-e", at: minute(t, "9")}, true},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, row.want, c.later(row.g)) })
 	}
-	stop()
-	busy.Wait()
 }

@@ -81,7 +81,7 @@ func (t tally) summed() (sum counts) {
 // say says the sums, and fails if there are differences.
 func (t tally) say(a *app) error {
 	reports, tasks := t.forms[aReport], t.forms[aTask]
-	a.say("Reports: %s. Tasks: %s. Incidents: %s.", reports, tasks, t.summed())
+	a.say("Reports    %s\nTasks      %s\nIncidents  %s", reports, tasks, t.summed())
 	for _, reason := range slices.Sorted(maps.Keys(t.left)) {
 		left := t.left[reason]
 		a.say("Cannot be compared: %s: %d reports, %d tasks.", reason, left[aReport], left[aTask])
