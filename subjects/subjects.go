@@ -15,9 +15,13 @@ const (
 	Alerts  = "falco.>"
 	Reports = "falconer.report.>"
 	Tasks   = "falconer.task.>"
-	Dead    = "falconer.dead.*"
-	Cursors = "falconer.cursor.*"
-	States  = "falconer.incident.*.*"
+	// Dead is everything about dead letters: the letters themselves, DeadLetters,
+	// and beside each one that was replayed its record, Replays.
+	Dead        = "falconer.dead.>"
+	DeadLetters = "falconer.dead.*"
+	Replays     = "falconer.dead.*.replayed"
+	Cursors     = "falconer.cursor.*"
+	States      = "falconer.incident.*.*"
 	// Silenced are the partitions' lists of silences, Silences the orders that
 	// begin and end them.
 	Silenced = "falconer.silenced.*"
@@ -34,6 +38,8 @@ const (
 	HeaderSchema = "Falconer-Schema"
 	// HeaderContentType is always application/json.
 	HeaderContentType = "Content-Type"
+	// HeaderReplay marks an alert that was published again: the id of its dead letter.
+	HeaderReplay = "Falconer-Replay"
 )
 
 // Token reports whether s may stand as one token of a subject here: lower-case
@@ -55,6 +61,9 @@ func Task(severity, kind, incident, task string) string {
 
 // DeadLetter is the subject of the dead letter for the alert at seq of the raw stream.
 func DeadLetter(seq uint64) string { return "falconer.dead." + strconv.FormatUint(seq, 10) }
+
+// Replay is the subject of the record that the dead letter for seq was replayed.
+func Replay(seq uint64) string { return DeadLetter(seq) + ".replayed" }
 
 // Cursor is the subject of a partition's read position.
 func Cursor(partition int) string { return "falconer.cursor." + strconv.Itoa(partition) }
@@ -101,6 +110,16 @@ func Origin(subject string) string {
 	}
 	_, rest, _ = strings.Cut(rest, ".")
 	return "falco." + rest
+}
+
+// StoredAs matches the subjects under which the raw stream may hold what was
+// published to origin: as the transform makes it, in whichever partition.
+func StoredAs(origin string) string {
+	t := strings.Split(origin, ".")
+	if len(t) != 3 || t[0] != "falco" {
+		return origin
+	}
+	return rawRoot + "*." + t[1] + "." + t[2]
 }
 
 // ReportName is what a report's subject says.

@@ -53,7 +53,7 @@ func watchOutputs(t *testing.T, js jetstream.JetStream) *watch {
 	t.Helper()
 	w := &watch{t: t, js: js, schemas: schemas(t), more: make(chan struct{}, 1)}
 	c, err := js.OrderedConsumer(t.Context(), subjects.OutputStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead, subjects.States, subjects.Cursors},
+		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.DeadLetters, subjects.States, subjects.Cursors},
 	})
 	require.NoError(t, err)
 	running, err := c.Consume(w.note)
@@ -210,7 +210,7 @@ func (w *watch) bySeq() map[uint64]output {
 func stored(t *testing.T, js jetstream.JetStream) []output {
 	t.Helper()
 	c, err := js.OrderedConsumer(t.Context(), subjects.OutputStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead}, HeadersOnly: true,
+		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.DeadLetters}, HeadersOnly: true,
 	})
 	require.NoError(t, err)
 	info, err := c.Info(t.Context())

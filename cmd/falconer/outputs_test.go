@@ -139,7 +139,7 @@ func TestReadingWhatWasPublished(t *testing.T) {
 		o := l.run("replay", "--diff")
 		require.Equal(t, exitOK, o.code, o.err)
 		require.Empty(t, o.out)
-		require.Contains(t, o.err, fmt.Sprintf("%d reports the same, 0 changed, 0 new, 0 gone.", totals.Reports))
+		require.Contains(t, o.err, fmt.Sprintf("\nReports    %d same, 0 changed, 0 new, 0 gone\nTasks      %d same, 0 changed, 0 new, 0 gone\nIncidents  4 same, 0 changed, 0 new, 0 gone\n", totals.Reports, totals.Tasks))
 		requireHarmless(t, l.must("replay"))
 		requireHarmless(t, o.err)
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -58,31 +57,18 @@ A value that an alert lacks is empty. Secrets are compared as they are redacted.
 			if err != nil {
 				return misuse{err}
 			}
-			s, err := newSilence(args, author, reason, end)
+			s, err := newSilence(args, cmp.Or(author, whoami()), reason, end)
 			if err != nil {
 				return misuse{err}
 			}
 			return a.silenceAdd(cmd.Context(), s)
 		},
 	})
-	c.Flags().StringVar(&author, "author", whoami(), "who silences")
+	c.Flags().StringVar(&author, "author", "", "who silences (default: user and host)")
 	c.Flags().StringVar(&reason, "reason", "", "why, for whoever wonders later (required)")
 	c.Flags().DurationVar(&lasts, "for", 0, "how long, such as 90m or 8h")
 	c.Flags().StringVar(&until, "until", "", "when it ends instead, such as 2026-01-31T12:00:00Z")
 	return c
-}
-
-// whoami names who runs the command, as far as this machine knows.
-func whoami() string {
-	u, err := user.Current()
-	if err != nil {
-		return ""
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return u.Username
-	}
-	return u.Username + "@" + host
 }
 
 func silenceEnd(lasts time.Duration, until string, now time.Time) (time.Time, error) {
@@ -154,11 +140,11 @@ func (a *app) silenceExpireCommand() *cobra.Command {
 		Short: "End a silence before its time",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			order.ID = args[0]
+			order.ID, order.Author = args[0], cmp.Or(order.Author, whoami())
 			return a.silenceExpire(cmd.Context(), order)
 		},
 	}
-	c.Flags().StringVar(&order.Author, "author", whoami(), "who ends it")
+	c.Flags().StringVar(&order.Author, "author", "", "who ends it (default: user and host)")
 	c.Flags().StringVar(&order.Reason, "reason", "no longer needed", "why")
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -87,6 +88,24 @@ func storedSilences(ctx context.Context, js jetstream.JetStream, partition int) 
 		return list, fmt.Errorf("reading the silences of partition %d: %w", partition, err)
 	}
 	return list, checkForm(msg.Subject, list.Schema, processor.SilencesSchema)
+}
+
+// silencesBefore returns the silences of a partition whose orders the raw stream,
+// which now begins at first, has dropped: as they were there.
+func silencesBefore(ctx context.Context, js jetstream.JetStream, partition int, first uint64) (processor.Silences, error) {
+	list, err := storedSilences(ctx, js, partition)
+	before := processor.Silences{}
+	for _, r := range list.List {
+		if r.Seq >= first {
+			continue
+		}
+		if r.Ended != nil && r.Ended.Seq >= first {
+			r.Ended = nil
+		}
+		r.Count, r.Last = 0, time.Time{}
+		before.List = append(before.List, r)
+	}
+	return before, err
 }
 
 // addSilence adds a partition's record to those of the others.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"falconer/processor"
@@ -98,4 +99,29 @@ func TestAnOrderThatIsWrongIsNotPublished(t *testing.T) {
 	s, err := js.Stream(t.Context(), subjects.RawStream)
 	require.NoError(t, err)
 	require.Zero(t, s.CachedInfo().State.Msgs)
+}
+
+func TestAReplayKnowsSilencesWhoseOrdersHaveAgedOut(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{Partitions: 2})
+	b := book{idle: time.Second}
+	quiet := silence(t, time.Now().Add(time.Hour), "proc.name=p0")
+	_, err := stream.Order(t.Context(), js, processor.SilenceOrder{Add: &quiet})
+	require.NoError(t, err)
+	start(t, stream.Config{JS: connect(), Book: b})
+	publish(t, js, 30, 3)
+	drained(t, js, 30)
+	require.EqualValues(t, 10, totals(t, js).Silenced)
+	raw, err := js.Stream(t.Context(), subjects.RawStream)
+	require.NoError(t, err)
+	require.NoError(t, raw.Purge(t.Context(), jetstream.WithPurgeSubject(subjects.Silences)))
+
+	upto, err := stream.Cursors(t.Context(), js)
+	require.NoError(t, err)
+	var sum processor.Totals
+	err = stream.Refold(t.Context(), js, processor.Options{Book: b}, stream.Raw{Upto: upto}, func(_ int, ch processor.Changes) error {
+		sum = sum.Add(ch.Cursor.Totals)
+		return nil
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 10, sum.Silenced)
 }
