@@ -182,6 +182,12 @@ func TestFalconerDoesItsWorkWithinItsRights(t *testing.T) {
 	require.Positive(t, refold)
 	_, err = stream.Setup(t.Context(), falconer.js, subjects.Layout{})
 	require.NoError(t, err)
+	require.NoError(t, stream.List(t.Context(), falconer.js, []string{subjects.DeadLetters}, func(o stream.Output) error {
+		var d processor.DeadLetter
+		require.NoError(t, json.Unmarshal(o.Data, &d))
+		_, _, err := (&stream.Again{JS: falconer.js, By: "test"}).Replay(t.Context(), d.Seq)
+		return err
+	}))
 	require.Empty(t, falconer.refusals())
 }
 
@@ -193,7 +199,7 @@ func TestFalconerMayNotEndOrForgeWhatIsStored(t *testing.T) {
 			denied(t, falconer, "$JS.API.STREAM."+verb+"."+name)
 		}
 	}
-	for _, subject := range []string{"falco.critical.forged", "falconer.raw.0.critical.forged", "$JS.API.STREAM.CREATE.OTHER", "$SYS.REQ.SERVER.PING"} {
+	for _, subject := range []string{"falconer.raw.0.critical.forged", "$JS.API.STREAM.CREATE.OTHER", "$SYS.REQ.SERVER.PING"} {
 		denied(t, falconer, subject)
 	}
 }

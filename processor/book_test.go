@@ -164,7 +164,7 @@ func (f *feed) shell(after time.Duration, over fields) []string {
 
 func (f *feed) tick(after time.Duration) []string {
 	f.seq++
-	return f.fold(Message{Seq: f.seq, Time: epoch.Add(after), Subject: "falconer.tick.0", Tick: true})
+	return f.fold(Message{Seq: f.seq, Time: epoch.Add(after), Subject: "falconer.tick.0", Kind: TickMessage})
 }
 
 func (f *feed) fold(m Message) []string {
@@ -181,7 +181,7 @@ func (f *feed) take() []string {
 	for _, r := range ch.Reports {
 		kinds = append(kinds, r.Kind)
 	}
-	f.got.Cursor, f.got.Incidents = ch.Cursor, ch.Incidents
+	f.got.Cursor, f.got.Incidents, f.got.Silences = ch.Cursor, ch.Incidents, ch.Silences
 	f.got.Reports = append(f.got.Reports, ch.Reports...)
 	f.got.Tasks = append(f.got.Tasks, ch.Tasks...)
 	f.got.Dead = append(f.got.Dead, ch.Dead...)

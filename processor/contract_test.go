@@ -127,7 +127,7 @@ func TestSchemasRefuse(t *testing.T) {
 // What the Go types can write, the schemas name, and the other way round; what
 // the types always write, the schemas require.
 func TestSchemasNameWhatTheTypesHave(t *testing.T) {
-	for name, v := range map[string]any{ReportSchema: Report{}, TaskSchema: Task{}, IncidentSchema: Incident{}, DeadSchema: DeadLetter{}} {
+	for name, v := range map[string]any{ReportSchema: Report{}, TaskSchema: Task{}, IncidentSchema: Incident{}, DeadSchema: DeadLetter{}, SilenceSchema: SilenceOrder{}} {
 		t.Run(name, func(t *testing.T) {
 			text, err := subjects.Schema(name)
 			require.NoError(t, err)
@@ -143,7 +143,7 @@ func compareType(t *testing.T, path string, typ reflect.Type, node, root map[str
 	if ref, ok := node["$ref"].(string); ok {
 		node = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
 	}
-	textual := typ.Implements(reflect.TypeFor[json.Marshaler]()) || typ == reflect.TypeFor[time.Time]() || typ == reflect.TypeFor[Hashes]()
+	textual := typ.Implements(reflect.TypeFor[json.Marshaler]()) || typ == reflect.TypeFor[time.Time]() || typ == reflect.TypeFor[Hashes]() || typ == reflect.TypeFor[Matcher]()
 	switch {
 	case textual:
 	case typ.Kind() == reflect.Pointer:

@@ -17,7 +17,7 @@ type Cursor struct {
 }
 
 // Totals count what became of every alert: In = Reported + Merged + Resent +
-// Internal + Dead, always.
+// Silenced + Internal + Dead, always.
 type Totals struct {
 	In       uint64 `json:"in"`       // alerts taken from the stream
 	Reported uint64 `json:"reported"` // caused at least one report
@@ -25,24 +25,31 @@ type Totals struct {
 	Resent   uint64 `json:"resent"`   // copies of an event counted before
 	Internal uint64 `json:"internal"` // Falco's metrics snapshots
 	Dead     uint64 `json:"dead"`     // could not be understood
+	Silenced uint64 `json:"silenced"` // counted by an incident, kept quiet by a silence
 
 	Opened  uint64 `json:"opened"` // incidents
 	Closed  uint64 `json:"closed"` // incidents
 	Reports uint64 `json:"reports"`
 	Tasks   uint64 `json:"tasks"`
+
+	// Gaps counts the times that the raw stream dropped messages before they were
+	// read; at most Lost alerts were among them. They are not in In.
+	Gaps uint64 `json:"gaps"`
+	Lost uint64 `json:"lost"`
 }
 
 // Add returns the sum of t and o.
 func (t Totals) Add(o Totals) Totals {
 	return Totals{
 		t.In + o.In, t.Reported + o.Reported, t.Merged + o.Merged, t.Resent + o.Resent, t.Internal + o.Internal,
-		t.Dead + o.Dead, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
+		t.Dead + o.Dead, t.Silenced + o.Silenced, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
+		t.Gaps + o.Gaps, t.Lost + o.Lost,
 	}
 }
 
 // Balanced reports whether every alert taken is accounted for.
 func (t Totals) Balanced() bool {
-	return t.In == t.Reported+t.Merged+t.Resent+t.Internal+t.Dead
+	return t.In == t.Reported+t.Merged+t.Resent+t.Silenced+t.Internal+t.Dead
 }
 
 // Changes are what became of the messages folded since the last Take. They must
@@ -54,7 +61,9 @@ type Changes struct {
 	Incidents []*Incident
 	// Forgotten are fingerprints whose stored state, if any, is to be dropped.
 	Forgotten []string
-	Reports   []Report
-	Tasks     []Task
-	Dead      []DeadLetter
+	// Silences is the list to store, nil when it has not changed.
+	Silences *Silences
+	Reports  []Report
+	Tasks    []Task
+	Dead     []DeadLetter
 }

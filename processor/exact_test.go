@@ -75,7 +75,7 @@ func (s *script) wait() {
 func (s *script) turn() {
 	switch d := s.roll(32); {
 	case d == 0:
-		s.put(Message{Tick: true})
+		s.put(Message{Kind: TickMessage})
 	case d == 1:
 		s.put(Message{Data: []byte("{\"rule\":\"\x00\"}")})
 	case d == 2:
@@ -87,12 +87,30 @@ func (s *script) turn() {
 		for i := range 70 + s.roll(20) { // more than MinRoom
 			s.alert(shellRule, fields{"k8s.ns.name": fmt.Sprintf("crowd-%d", i)})
 		}
+	case d == 5:
+		s.order()
 	case d < 9 && len(s.msgs) > 0:
 		old := s.msgs[len(s.msgs)-1-s.roll(min(len(s.msgs), 90))]
-		s.put(Message{Data: append(bytes.Clone(old.Data), ' '), Tick: old.Tick}) // a copy, byte-different
+		s.put(Message{Data: append(bytes.Clone(old.Data), ' '), Kind: old.Kind}) // a copy, byte-different
 	default:
 		s.alert([]string{shellRule, shellRule, burstRule, nothing}[s.roll(4)], s.details())
 	}
+}
+
+// order begins a silence, ends one, or asks for what cannot be.
+func (s *script) order() {
+	id := fmt.Sprintf("%08x", s.roll(4))
+	until := s.now.Add(time.Duration(s.roll(120)) * time.Minute)
+	match := []string{"user=root", "k8s.ns.name!~ns[1-9]", "priority=~Warning|Error", "tag=container", "rule=" + burstRule}[s.roll(5)]
+	data := fmt.Appendf(nil, `{"schema":"silence.v1","add":{"id":%q,"matchers":[%q,"source=syscall"],"author":"a","reason":"r","until":%q}}`,
+		id, match, until.Format(time.RFC3339))
+	switch s.roll(4) {
+	case 0:
+		data = fmt.Appendf(nil, `{"schema":"silence.v1","expire":{"id":%q,"author":"b","reason":"over"}}`, id)
+	case 1:
+		data = data[:s.roll(len(data))]
+	}
+	s.put(Message{Kind: SilenceMessage, Data: data})
 }
 
 func (s *script) details() fields {
@@ -127,8 +145,9 @@ func (s *script) put(m Message) {
 type story struct {
 	Reports, Tasks, Dead []string
 	// States and Cursor are as stored after the last message.
-	States map[string]string
-	Cursor string
+	States   map[string]string
+	Silences string
+	Cursor   string
 	// End is the cursor after everything has closed.
 	End string
 
@@ -138,18 +157,20 @@ type story struct {
 
 // worker runs a ledger against a store, as package stream does.
 type worker struct {
-	t       *testing.T
-	room    int
-	ledger  *Ledger
-	cursor  []byte
-	states  map[string][]byte
-	history map[string][][]byte // every revision that was ever stored
-	told    story
+	t      *testing.T
+	room   int
+	ledger *Ledger
+	cursor []byte
+	states map[string][]byte
+	// silences is the list as last stored.
+	silences []byte
+	history  map[string][][]byte // every revision that was ever stored
+	told     story
 }
 
 func newWorker(t *testing.T, room int) *worker {
 	w := &worker{t: t, room: room, states: map[string][]byte{}, history: map[string][][]byte{}}
-	w.cursor = encode(t, Cursor{})
+	w.cursor, w.silences = encode(t, Cursor{}), encode(t, Silences{})
 	w.start()
 	return w
 }
@@ -171,7 +192,9 @@ func (w *worker) start() {
 		incidents = append(incidents, in)
 	}
 	w.ledger = NewLedger(Options{Book: testBook{}, Era: "era", Reopen: testReopen})
-	w.ledger.Restore(cur, incidents)
+	var silences Silences
+	require.NoError(w.t, json.Unmarshal(w.silences, &silences))
+	w.ledger.Restore(cur, incidents, silences)
 }
 
 // commit stores what is pending, all of it.
@@ -188,6 +211,9 @@ func (w *worker) commit() {
 		require.True(w.t, in.Closed || Mark{in.End, in.ID}.compare(ch.Cursor.Mark) > 0, "an open incident lies above the mark")
 		w.states[in.Fingerprint] = encode(w.t, in)
 		w.history[in.Fingerprint] = append(w.history[in.Fingerprint], w.states[in.Fingerprint])
+	}
+	if ch.Silences != nil {
+		w.silences = encode(w.t, ch.Silences)
 	}
 	for _, fp := range ch.Forgotten {
 		delete(w.states, fp)
@@ -253,7 +279,7 @@ func (w *worker) position(msgs []Message) int {
 // finish notes what is stored, and closes and forgets everything.
 func (w *worker) finish(chaos dice) story {
 	w.commit()
-	w.told.Cursor, w.told.States = string(w.cursor), map[string]string{}
+	w.told.Cursor, w.told.Silences, w.told.States = string(w.cursor), string(w.silences), map[string]string{}
 	for fp, state := range w.states {
 		w.told.States[fp] = string(state)
 	}
@@ -277,6 +303,7 @@ func requireSame(t *testing.T, want, got story) {
 	require.Equal(t, want.Tasks, got.Tasks)
 	require.Equal(t, want.Dead, got.Dead)
 	require.Equal(t, want.States, got.States)
+	require.JSONEq(t, want.Silences, got.Silences)
 	require.JSONEq(t, want.Cursor, got.Cursor)
 	require.JSONEq(t, want.End, got.End)
 }
@@ -326,7 +353,7 @@ func TestLedgerRestoresNoDeadIncident(t *testing.T) {
 	require.False(t, in.Closed)
 	again := newFeed(t)
 	again.seq = cur.Seq
-	again.Restore(cur, []*Incident{in})
+	again.Restore(cur, []*Incident{in}, Silences{})
 	require.Zero(t, again.Open())
 	require.Nil(t, again.tick(92*time.Minute), "no second closing")
 	require.Equal(t, []string{"opened"}, again.shell(93*time.Minute, nil))

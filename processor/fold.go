@@ -53,12 +53,13 @@ func (l *Ledger) fold(m Message) {
 	default:
 		sum := sha256.Sum256(m.Data)
 		e.sum = hex.EncodeToString(sum[:])
-		l.count(m, e)
+		*l.count(m, e)++
 	}
 }
 
-// count folds an understood alert into its incident, which it may open.
-func (l *Ledger) count(m Message, e examined) {
+// count folds an understood alert into its incident, which it may open. It
+// returns the sum to which the alert belongs.
+func (l *Ledger) count(m Message, e examined) *uint64 {
 	in := l.incidents[e.fingerprint]
 	l.touched[e.fingerprint] = true
 	if in == nil || in.Closed {
@@ -66,13 +67,17 @@ func (l *Ledger) count(m Message, e examined) {
 	}
 	if in.copied(e.alert, e.hash) {
 		in.Resent++
-		l.cur.Totals.Resent++
-		return
+		return &l.cur.Totals.Resent
+	}
+	if by := l.silences.silencing(e.alert, e.verdict.Severity, l.cur.Time); by != nil {
+		l.silence(in, by)
+		return &l.cur.Totals.Silenced
 	}
 	before := l.cur.Totals.Reports
 	in.count(m, l.cur.Time, e.alert, e.sum)
 	switch {
-	case in.Count == 1:
+	case in.Count == 1: // those before it, if any, were silenced
+		in.Severity, in.Evidence = e.verdict.Severity, e.alert
 		l.report(in, KindOpened, l.cur.Time)
 	case e.verdict.Severity > in.Severity:
 		in.Severity, in.Evidence = e.verdict.Severity, e.alert
@@ -83,10 +88,18 @@ func (l *Ledger) count(m Message, e examined) {
 		l.report(in, fmt.Sprintf("x%d", in.Count), l.cur.Time)
 	}
 	if l.cur.Totals.Reports > before {
-		l.cur.Totals.Reported++
-		return
+		return &l.cur.Totals.Reported
 	}
-	l.cur.Totals.Merged++
+	return &l.cur.Totals.Merged
+}
+
+// silence counts an event that makes no report. It keeps its incident open.
+func (l *Ledger) silence(in *Incident, by *SilenceRecord) {
+	in.Silenced++
+	in.prolong(l.cur.Time)
+	by.Count++
+	by.Last = l.cur.Time
+	l.out.Silences = &l.silences
 }
 
 // begin opens an incident after old, the closed one of the same fingerprint or nil.
@@ -97,8 +110,12 @@ func (l *Ledger) begin(m Message, e examined, old *Incident) *Incident {
 		Opened: l.cur.Time, Evidence: e.alert, Reopen: l.opts.Reopen,
 		Idle: orDefault(e.identity.Idle, DefaultIdle), Cap: orDefault(e.identity.Cap, DefaultCap),
 	}
-	if old != nil {
+	switch {
+	case old == nil:
+	case old.Count > 0:
 		in.Previous = old.ID
+	default: // nobody has heard of it
+		in.Previous = old.Previous
 	}
 	in.Last, in.End = in.Opened, window(in.Opened, in.Opened, in.Idle, in.Cap)
 	l.remember(in)

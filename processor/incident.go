@@ -43,9 +43,12 @@ type Incident struct {
 	End    time.Time `json:"end"`
 	Closed bool      `json:"closed"`
 	// Count is how many distinct events were folded, Resent how many further
-	// copies of them came. Their sum is the number of stored alerts.
+	// copies of them came, Silenced how many events a silence kept from counting.
+	// Their sum is the number of stored alerts. An incident of which all events
+	// were silenced makes no report.
 	Count       uint64     `json:"count"`
 	Resent      uint64     `json:"resent"`
+	Silenced    uint64     `json:"silenced,omitempty"`
 	FirstEvent  time.Time  `json:"first_event,omitzero"`
 	LastEvent   time.Time  `json:"last_event,omitzero"`
 	Escalations int        `json:"escalations,omitempty"`
@@ -88,9 +91,18 @@ type Message struct {
 	// Subject is where it was published, for dead letters.
 	Subject string
 	Data    []byte
-	// Tick marks a message that only carries the broker's time.
-	Tick bool
+	Kind    MessageKind
 }
+
+// MessageKind says what a message of the raw stream is.
+type MessageKind int8
+
+// The kinds. Whatever is neither of the last two is an alert, or should be.
+const (
+	AlertMessage   MessageKind = iota
+	TickMessage                // carries the broker's time and nothing else
+	SilenceMessage             // a SilenceOrder
+)
 
 // window returns when an incident ends that opened and was last fed then.
 func window(opened, last time.Time, idle, limit time.Duration) time.Time {
@@ -138,8 +150,7 @@ func (in *Incident) copied(a *Alert, hash uint64) bool {
 // count folds one more event into the figures.
 func (in *Incident) count(m Message, at time.Time, a *Alert, sum string) {
 	in.Count++
-	in.Last = at
-	in.End = window(in.Opened, at, in.Idle, in.Cap)
+	in.prolong(at)
 	if !a.Time.IsZero() {
 		if in.FirstEvent.IsZero() || a.Time.Before(in.FirstEvent) {
 			in.FirstEvent = a.Time
@@ -157,6 +168,12 @@ func (in *Incident) count(m Message, at time.Time, a *Alert, sum string) {
 			in.saw(kind, shorten(v, maxSampleB))
 		}
 	}
+}
+
+// prolong has the incident wait again for the next alert.
+func (in *Incident) prolong(at time.Time) {
+	in.Last = at
+	in.End = window(in.Opened, at, in.Idle, in.Cap)
 }
 
 func (in *Incident) saw(kind, value string) {

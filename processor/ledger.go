@@ -20,8 +20,8 @@ const (
 const MinRoom = 64
 
 // perAlert bounds the outputs of one alert: an opened or threshold report, an
-// escalation, the tasks, a dead letter, and the state.
-const perAlert = maxTasks + 4
+// escalation, the tasks, a dead letter, the state, and the list of silences.
+const perAlert = maxTasks + 5
 
 // Options configures a Ledger.
 type Options struct {
@@ -47,6 +47,7 @@ type Ledger struct {
 	cur       Cursor
 	incidents map[string]*Incident // open or still remembered, by fingerprint
 	queue     dueQueue
+	silences  Silences
 	out       Changes
 	touched   map[string]bool
 	open      int
@@ -67,8 +68,8 @@ func NewLedger(opts Options) *Ledger {
 // Restore puts a new ledger where the one that stored cur and the incidents
 // was. It takes the incidents over. What is due already is settled by the next
 // Fold or Settle, which keep to their room.
-func (l *Ledger) Restore(cur Cursor, incidents []*Incident) {
-	l.cur = cur
+func (l *Ledger) Restore(cur Cursor, incidents []*Incident, silences Silences) {
+	l.cur, l.silences = cur, silences
 	for _, in := range incidents {
 		if !in.Closed && (Mark{in.End, in.ID}).compare(cur.Mark) <= 0 {
 			in.slim()
@@ -86,11 +87,21 @@ func (l *Ledger) Open() int { return l.open }
 // Pending returns how many messages Take would give to store, the cursor's not
 // counted; zero when nothing but the cursor may have moved.
 func (l *Ledger) Pending() int {
-	return len(l.touched) + len(l.out.Reports) + len(l.out.Tasks) + len(l.out.Dead)
+	n := len(l.touched) + len(l.out.Reports) + len(l.out.Tasks) + len(l.out.Dead)
+	if l.out.Silences != nil {
+		n++
+	}
+	return n
 }
 
 // Weight returns about how many bytes the pending outputs will take.
-func (l *Ledger) Weight() int { return l.weight + 4<<10*len(l.touched) }
+func (l *Ledger) Weight() int {
+	w := l.weight + 4<<10*len(l.touched)
+	if l.out.Silences != nil {
+		w += 1 << 10 * len(l.silences.List)
+	}
+	return w
+}
 
 // NextDue returns when the next open incident ends or the next closed one is
 // forgotten, and false when there is none.
@@ -109,9 +120,13 @@ func (l *Ledger) Fold(m Message, room int) bool {
 		return false
 	}
 	l.cur.Seq, l.cur.RawTime = m.Seq, brokerTime(m.Time)
-	if !m.Tick {
+	switch m.Kind {
+	case AlertMessage:
 		l.cur.Totals.In++
 		l.fold(m)
+	case SilenceMessage:
+		l.silences.obey(m, l.cur.Time)
+		l.out.Silences = &l.silences
 	}
 	return true
 }
@@ -143,6 +158,10 @@ func brokerTime(t time.Time) time.Time { return t.Round(0).UTC() }
 func (l *Ledger) Take() Changes {
 	out := l.out
 	out.Cursor = l.cur
+	if out.Silences != nil {
+		list := l.silences.clone()
+		out.Silences = &list
+	}
 	for _, fp := range slices.Sorted(maps.Keys(l.touched)) {
 		if in := l.incidents[fp]; in != nil {
 			out.Incidents = append(out.Incidents, in)
@@ -164,7 +183,9 @@ func (l *Ledger) expire(e dueEntry) {
 	}
 	l.cur.Mark = Mark{in.End, in.ID}
 	l.cur.Totals.Closed++
-	l.report(in, KindClosed, in.End)
+	if in.Count > 0 {
+		l.report(in, KindClosed, in.End)
+	}
 	l.open--
 	in.slim()
 	heap.Push(&l.queue, dueEntry{in.due(), in.ID, in.Fingerprint})
@@ -201,7 +222,7 @@ func (l *Ledger) ask(a *Alert) (v Verdict, advice Advice) {
 func (l *Ledger) Snapshot() []Report {
 	var open []*Incident
 	for _, in := range l.incidents {
-		if !in.Closed {
+		if !in.Closed && in.Count > 0 {
 			open = append(open, in)
 		}
 	}

@@ -21,6 +21,14 @@ type oracle struct {
 	reports []string
 	tasks   []string
 	totals  Totals
+	silent  map[string]oracleSilence
+}
+
+// oracleSilence is a silence that holds, or was ended before its time.
+type oracleSilence struct {
+	matchers []string
+	until    time.Time
+	ended    bool
 }
 
 type oracleIncident struct {
@@ -28,6 +36,7 @@ type oracleIncident struct {
 	opened, last, end time.Time
 	idle, cap         time.Duration
 	count, resent     uint64
+	silenced          uint64
 	severity          Severity
 	escalations       int
 	evidence          *Alert
@@ -37,11 +46,14 @@ type oracleIncident struct {
 
 func requireOracle(t *testing.T, msgs []Message, got story) {
 	t.Helper()
-	o := &oracle{open: map[string]*oracleIncident{}, closed: map[string]*oracleIncident{}}
+	o := &oracle{open: map[string]*oracleIncident{}, closed: map[string]*oracleIncident{}, silent: map[string]oracleSilence{}}
 	for _, m := range msgs {
 		o.pass(m.Time)
-		if !m.Tick {
+		switch m.Kind {
+		case AlertMessage:
 			o.alert(m)
+		case SilenceMessage:
+			o.order(m)
 		}
 	}
 	o.pass(epoch.AddDate(1, 0, 0))
@@ -49,7 +61,7 @@ func requireOracle(t *testing.T, msgs []Message, got story) {
 	var reports, tasks []string
 	for _, r := range got.reports {
 		x := r.Occurrences
-		reports = append(reports, oracleLine(r.ID, r.Severity, r.At, x.Opened, x.Last, x.End, x.Count, x.Resent, r.Previous))
+		reports = append(reports, oracleLine(r.ID, r.Severity, r.At, x.Opened, x.Last, x.End, x.Count, x.Resent, x.Silenced, r.Previous))
 	}
 	for _, task := range got.tasks {
 		tasks = append(tasks, task.ID)
@@ -60,8 +72,8 @@ func requireOracle(t *testing.T, msgs []Message, got story) {
 	require.JSONEq(t, string(encode(t, o.totals)), totalsOf(t, got.End))
 }
 
-func oracleLine(id string, s Severity, at, opened, last, end time.Time, count, resent uint64, previous string) string {
-	return fmt.Sprintf("%s %s at %s, %s to %s or %s, %d+%d after %q", id, s, at, opened, last, end, count, resent, previous)
+func oracleLine(id string, s Severity, at, opened, last, end time.Time, count, resent, silenced uint64, previous string) string {
+	return fmt.Sprintf("%s %s at %s, %s to %s or %s, %d+%d+%d after %q", id, s, at, opened, last, end, count, resent, silenced, previous)
 }
 
 // pass moves the clock and closes what is over.
@@ -80,7 +92,9 @@ func (o *oracle) pass(at time.Time) {
 	})
 	for _, in := range over {
 		o.totals.Closed++
-		o.report(in, "closed", in.end)
+		if in.count > 0 {
+			o.report(in, "closed", in.end)
+		}
 		delete(o.open, in.fp)
 		o.closed[in.fp] = in
 	}
@@ -116,7 +130,66 @@ func (o *oracle) alert(m Message) {
 		in.recent = in.recent[1:]
 	}
 	a.redact(RedactSecrets)
+	if o.quiet(a) {
+		in.silenced++
+		o.totals.Silenced++
+		o.extend(in)
+		return
+	}
 	o.count(in, a)
+}
+
+// order begins and ends silences; what cannot be read is passed over.
+func (o *oracle) order(m Message) {
+	for id, s := range o.silent {
+		if !o.now.Before(s.until) {
+			delete(o.silent, id)
+		}
+	}
+	var order struct {
+		Add *struct {
+			ID       string
+			Matchers []string
+			Until    time.Time
+		}
+		Expire *struct{ ID string }
+	}
+	if json.Unmarshal(m.Data, &order) != nil {
+		return
+	}
+	if order.Expire != nil {
+		if s, ok := o.silent[order.Expire.ID]; ok {
+			s.ended = true
+			o.silent[order.Expire.ID] = s
+		}
+		return
+	}
+	if _, known := o.silent[order.Add.ID]; !known && o.now.Before(order.Add.Until) {
+		o.silent[order.Add.ID] = oracleSilence{matchers: order.Add.Matchers, until: order.Add.Until}
+	}
+}
+
+// quiet knows the matchers that the random streams use.
+func (o *oracle) quiet(a *Alert) bool {
+	user, _ := Derive(a, "user")
+	holds := map[string]bool{
+		"user=root":               user == "root",
+		"k8s.ns.name!~ns[1-9]":    a.Fields["k8s.ns.name"] != "ns1",
+		"priority=~Warning|Error": a.Priority == Warning || a.Priority == Error,
+		"tag=container":           slices.Contains(a.Tags, "container"),
+		"rule=" + burstRule:       a.Rule == burstRule,
+		"source=syscall":          a.Source == "syscall",
+	}
+	for _, s := range o.silent {
+		all := !s.ended && o.now.Before(s.until)
+		for _, m := range s.matchers {
+			all = all && holds[m]
+		}
+		if all {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *oracle) begin(fp string, seq uint64, id Identity) *oracleIncident {
@@ -124,6 +197,9 @@ func (o *oracle) begin(fp string, seq uint64, id Identity) *oracleIncident {
 	in.id = incidentID(fp, seq, "era")
 	if old := o.closed[fp]; old != nil && o.now.Before(old.end.Add(testReopen)) {
 		in.previous = old.id
+		if old.count == 0 {
+			in.previous = old.previous
+		}
 	}
 	o.open[fp] = in
 	o.totals.Opened++
@@ -132,10 +208,7 @@ func (o *oracle) begin(fp string, seq uint64, id Identity) *oracleIncident {
 
 func (o *oracle) count(in *oracleIncident, a *Alert) {
 	in.count++
-	in.last, in.end = o.now, o.now.Add(in.idle)
-	if latest := in.opened.Add(in.cap); in.end.After(latest) {
-		in.end = latest
-	}
+	o.extend(in)
 	before, severity := len(o.reports), testBook{}.Judge(a).Severity
 	switch {
 	case in.count == 1:
@@ -158,9 +231,16 @@ func (o *oracle) count(in *oracleIncident, a *Alert) {
 	o.totals.Merged++
 }
 
+func (o *oracle) extend(in *oracleIncident) {
+	in.last, in.end = o.now, o.now.Add(in.idle)
+	if latest := in.opened.Add(in.cap); in.end.After(latest) {
+		in.end = latest
+	}
+}
+
 func (o *oracle) report(in *oracleIncident, kind string, at time.Time) {
 	o.totals.Reports++
-	o.reports = append(o.reports, oracleLine(in.id+"/"+kind, in.severity, at, in.opened, in.last, in.end, in.count, in.resent, in.previous))
+	o.reports = append(o.reports, oracleLine(in.id+"/"+kind, in.severity, at, in.opened, in.last, in.end, in.count, in.resent, in.silenced, in.previous))
 	if kind == "closed" || in.severity == Info || in.evidence.Rule == mute {
 		return
 	}

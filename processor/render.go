@@ -121,6 +121,9 @@ func (p *page) occurrences(r *Report) {
 	if o.Resent > 0 {
 		p.line("- **Resent copies**: %d (the same event delivered again; not counted above)", o.Resent)
 	}
+	if o.Silenced > 0 {
+		p.line("- **Silenced**: %d (kept quiet by a silence; not counted above)", o.Silenced)
+	}
 	if !o.FirstEvent.IsZero() {
 		p.line("- **First seen**: %s", stamp(o.FirstEvent))
 		p.line("- **Last seen**: %s", stamp(o.LastEvent))

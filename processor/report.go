@@ -69,6 +69,7 @@ type Fact struct {
 type Occurrences struct {
 	Count      uint64     `json:"count"`
 	Resent     uint64     `json:"resent"`
+	Silenced   uint64     `json:"silenced,omitempty"`
 	FirstEvent time.Time  `json:"first_event,omitzero"` // by the hosts' clocks
 	LastEvent  time.Time  `json:"last_event,omitzero"`
 	Opened     time.Time  `json:"opened"` // by the broker's clock
@@ -86,7 +87,7 @@ func newReport(in *Incident, kind string, at time.Time, v Verdict, advice Advice
 		Title: title(a, advice), Rule: a.Rule, Source: a.Source, Priority: a.Priority, Tags: a.Tags,
 		Severity: in.Severity, Place: Place(a), Verdict: v, Sections: sections(a), Identity: in.Identity,
 		Occurrences: Occurrences{
-			Count: in.Count, Resent: in.Resent, FirstEvent: in.FirstEvent, LastEvent: in.LastEvent,
+			Count: in.Count, Resent: in.Resent, Silenced: in.Silenced, FirstEvent: in.FirstEvent, LastEvent: in.LastEvent,
 			Opened: in.Opened, Last: in.Last, End: in.End,
 			Seen: cloneSeen(in.Seen), Samples: slices.Clone(in.Samples),
 		},

@@ -23,8 +23,12 @@ func title(a *Alert, advice Advice) string {
 
 // summary says in a few sentences what, where, how grave and how often.
 func summary(a *Alert, r *Report) Text {
+	whose := "Falco's rule "
+	if a.Rule == RuleLost {
+		whose = "Falconer's own rule "
+	}
 	t := Text{
-		{Text: "Falco's rule "},
+		{Text: whose},
 		{a.Rule, true},
 		{Text: fmt.Sprintf(" (priority **%s**, source ", a.Priority)},
 		{a.Source, true},
@@ -39,6 +43,9 @@ func summary(a *Alert, r *Report) Text {
 	}
 	t = append(t, Span{Text: fmt.Sprintf(". Falconer grades the incident **%s** (score %d of 100, confidence %s).",
 		r.Severity, r.Verdict.Score, r.Verdict.Confidence)})
+	if n := r.Occurrences.Silenced; n > 0 {
+		t = append(t, Span{Text: fmt.Sprintf(" A silence kept %d more from counting.", n)})
+	}
 	if r.Verdict.Test {
 		t = append(t, Span{Text: " It bears the marks of a known test, not of an attack."})
 	}
@@ -144,6 +151,8 @@ func conclusion(r *Report) []Text {
 		verdict = "This is most likely a **test**. Confirm that someone ran it on purpose; if nobody did, treat it as real."
 	case likely:
 		verdict = fmt.Sprintf("This is graded **%s**, and it looks like one of the harmless causes above. Confirm which before closing it.", r.Severity)
+	case r.Source == SourceInternal && r.Severity >= Medium:
+		verdict = fmt.Sprintf("This is graded **%s**. It is about what can be seen, not about an attack: until it is mended, no news is not good news.", r.Severity)
 	case r.Severity >= High:
 		verdict = fmt.Sprintf("This is graded **%s**. Treat it as an intrusion until the questions above say otherwise.", r.Severity)
 	case r.Severity == Medium:

@@ -13,7 +13,7 @@ import (
 
 func TestSchemasCompileAndNameThemselves(t *testing.T) {
 	names := subjects.SchemaNames()
-	require.Equal(t, []string{"dead.v1", "incident.v1", "report.v1", "task.v1"}, names)
+	require.Equal(t, []string{"dead.v1", "incident.v1", "replayed.v1", "report.v1", "silence.v1", "task.v1"}, names)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			text, err := subjects.Schema(name)
@@ -93,6 +93,6 @@ func TestSchemaByName(t *testing.T) {
 
 	for _, name := range []string{"", "repor", "report.v", "report.v2", "../schema.go", "schemas/report.v1"} {
 		_, err = subjects.Schema(name)
-		require.ErrorContains(t, err, "want one of dead.v1, incident.v1, report.v1, task.v1", name)
+		require.ErrorContains(t, err, "want one of dead.v1, incident.v1, replayed.v1, report.v1, silence.v1, task.v1", name)
 	}
 }

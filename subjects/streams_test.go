@@ -60,7 +60,7 @@ func TestLayoutSaysWhatIsWrong(t *testing.T) {
 
 func TestRawStreamSpreadsByRule(t *testing.T) {
 	raw := subjects.Layout{Partitions: 4}.WithDefaults().Raw()
-	require.Equal(t, []string{"falco.>", "falconer.tick.*"}, raw.Subjects)
+	require.Equal(t, []string{"falco.>", "falconer.tick.*", "falconer.silence.*"}, raw.Subjects)
 	require.Equal(t, "falconer.raw.{{partition(4,2)}}.{{wildcard(1)}}.{{wildcard(2)}}", raw.SubjectTransform.Destination)
 	require.True(t, raw.AllowMsgTTL, "ticks expire")
 
@@ -71,7 +71,7 @@ func TestRawStreamSpreadsByRule(t *testing.T) {
 
 func TestRawStreamFromAnOperatorsOwn(t *testing.T) {
 	raw := subjects.Layout{SourceStream: "SECURITY"}.WithDefaults().Raw()
-	require.Equal(t, []string{"falconer.tick.*"}, raw.Subjects, "two streams cannot hold the same subjects")
+	require.Equal(t, []string{"falconer.tick.*", "falconer.silence.*"}, raw.Subjects, "two streams cannot hold the same subjects")
 	require.Len(t, raw.Sources, 1)
 	require.Equal(t, "SECURITY", raw.Sources[0].Name)
 	require.Equal(t, "falco.>", raw.Sources[0].FilterSubject)
@@ -93,7 +93,7 @@ func TestOutputStreamKeepsExactlyWhatIsPublished(t *testing.T) {
 	require.Zero(t, out.MaxAge)
 	for _, subject := range []string{
 		subjects.Cursor(0), subjects.State(0, "00112233445566ff"), subjects.Report("info", "r", incident, "opened"),
-		subjects.Task("low", "tune", incident, "t"), subjects.DeadLetter(1),
+		subjects.Task("low", "tune", incident, "t"), subjects.DeadLetter(1), subjects.Replay(1),
 	} {
 		require.Condition(t, func() bool { return coveredByOne(out.Subjects, subject) }, subject)
 	}

@@ -15,11 +15,19 @@ const (
 	Alerts  = "falco.>"
 	Reports = "falconer.report.>"
 	Tasks   = "falconer.task.>"
-	Dead    = "falconer.dead.*"
-	Cursors = "falconer.cursor.*"
-	States  = "falconer.incident.*.*"
-	ticks   = "falconer.tick.*"
-	rawRoot = "falconer.raw."
+	// Dead is everything about dead letters: the letters themselves, DeadLetters,
+	// and beside each one that was replayed its record, Replays.
+	Dead        = "falconer.dead.>"
+	DeadLetters = "falconer.dead.*"
+	Replays     = "falconer.dead.*.replayed"
+	Cursors     = "falconer.cursor.*"
+	States      = "falconer.incident.*.*"
+	// Silenced are the partitions' lists of silences, Silences the orders that
+	// begin and end them.
+	Silenced = "falconer.silenced.*"
+	Silences = "falconer.silence.*"
+	ticks    = "falconer.tick.*"
+	rawRoot  = "falconer.raw."
 )
 
 // Headers on every output.
@@ -30,6 +38,8 @@ const (
 	HeaderSchema = "Falconer-Schema"
 	// HeaderContentType is always application/json.
 	HeaderContentType = "Content-Type"
+	// HeaderReplay marks an alert that was published again: the id of its dead letter.
+	HeaderReplay = "Falconer-Replay"
 )
 
 // Token reports whether s may stand as one token of a subject here: lower-case
@@ -52,6 +62,9 @@ func Task(severity, kind, incident, task string) string {
 // DeadLetter is the subject of the dead letter for the alert at seq of the raw stream.
 func DeadLetter(seq uint64) string { return "falconer.dead." + strconv.FormatUint(seq, 10) }
 
+// Replay is the subject of the record that the dead letter for seq was replayed.
+func Replay(seq uint64) string { return DeadLetter(seq) + ".replayed" }
+
 // Cursor is the subject of a partition's read position.
 func Cursor(partition int) string { return "falconer.cursor." + strconv.Itoa(partition) }
 
@@ -66,15 +79,25 @@ func PartitionStates(partition int) string { return fmt.Sprintf("falconer.incide
 // Tick is where a quiet partition asks the broker for the time.
 func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partition) }
 
-// Raw lists the subjects of a partition's alerts in the raw stream. What the
+// Raw lists the subjects of the raw stream that a partition reads: its alerts
+// and ticks, and the orders to silence, which all partitions read. What the
 // stream's transform leaves as it was belongs to partition 0.
 func Raw(partition int) []string {
-	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition)}
+	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition), Silences}
 	if partition == 0 {
 		out = append(out, Alerts)
 	}
 	return out
 }
+
+// Silence is where an order that begins or ends a silence is published.
+func Silence(id string) string { return "falconer.silence." + id }
+
+// IsSilence reports whether a message of the raw stream is an order to silence.
+func IsSilence(subject string) bool { return strings.HasPrefix(subject, "falconer.silence.") }
+
+// SilencedIn is the subject of a partition's list of silences.
+func SilencedIn(partition int) string { return "falconer.silenced." + strconv.Itoa(partition) }
 
 // IsTick reports whether a message of the raw stream is a tick.
 func IsTick(subject string) bool { return strings.HasPrefix(subject, "falconer.tick.") }
@@ -87,6 +110,16 @@ func Origin(subject string) string {
 	}
 	_, rest, _ = strings.Cut(rest, ".")
 	return "falco." + rest
+}
+
+// StoredAs matches the subjects under which the raw stream may hold what was
+// published to origin: as the transform makes it, in whichever partition.
+func StoredAs(origin string) string {
+	t := strings.Split(origin, ".")
+	if len(t) != 3 || t[0] != "falco" {
+		return origin
+	}
+	return rawRoot + "*." + t[1] + "." + t[2]
 }
 
 // ReportName is what a report's subject says.

@@ -71,16 +71,26 @@ func TestParsersRefuseWhatTheyDidNotBuild(t *testing.T) {
 func TestOtherSubjects(t *testing.T) {
 	require.Equal(t, "falconer.dead.18446744073709551615", subjects.DeadLetter(1<<64-1))
 	require.True(t, covers(subjects.Dead, subjects.DeadLetter(7)))
+	require.True(t, covers(subjects.DeadLetters, subjects.DeadLetter(7)))
+	require.Equal(t, "falconer.dead.7.replayed", subjects.Replay(7))
+	require.True(t, covers(subjects.Dead, subjects.Replay(7)))
+	require.True(t, covers(subjects.Replays, subjects.Replay(7)))
+	require.False(t, covers(subjects.DeadLetters, subjects.Replay(7)), "whoever takes dead letters gets no records")
+	require.False(t, covers(subjects.Replays, subjects.DeadLetter(7)))
 	require.Equal(t, "falconer.cursor.3", subjects.Cursor(3))
 	require.True(t, covers(subjects.Cursors, subjects.Cursor(3)))
+	require.True(t, covers(subjects.Silences, subjects.Silence("0123abcd")))
+	require.True(t, subjects.IsSilence(subjects.Silence("0123abcd")))
+	require.False(t, subjects.IsSilence(subjects.SilencedIn(3)))
+	require.True(t, covers(subjects.Silenced, subjects.SilencedIn(3)))
 	require.Equal(t, "falconer.tick.3", subjects.Tick(3))
 	require.True(t, subjects.IsTick(subjects.Tick(3)))
 	require.False(t, subjects.IsTick("falco.warning.falconer.tick.3"))
 }
 
 func TestRawSubjectsOfAPartition(t *testing.T) {
-	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3"}, subjects.Raw(3))
-	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falco.>"}, subjects.Raw(0),
+	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3", "falconer.silence.*"}, subjects.Raw(3))
+	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falconer.silence.*", "falco.>"}, subjects.Raw(0),
 		"what the transform leaves over belongs to partition 0")
 }
 
@@ -93,6 +103,18 @@ func TestOrigin(t *testing.T) {
 	} {
 		require.Equal(t, want, subjects.Origin(subject))
 	}
+}
+
+func TestStoredAs(t *testing.T) {
+	for origin, stored := range map[string]string{
+		"falco.warning.a":      "falconer.raw.11.warning.a",
+		"falco.team.warning.a": "falco.team.warning.a",
+		"falco.alerts":         "falco.alerts",
+	} {
+		require.True(t, covers(subjects.StoredAs(origin), stored), origin)
+		require.Equal(t, origin, subjects.Origin(stored))
+	}
+	require.False(t, covers(subjects.StoredAs("falco.warning.a"), "falconer.raw.11.warning.b"))
 }
 
 // covers reports whether a subject matches a filter, by the rules of NATS.

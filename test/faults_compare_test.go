@@ -45,14 +45,15 @@ func (r *faultRun) differences() []string {
 	if err != nil {
 		out = append(out, err.Error())
 	}
-	got, more := onceEach(r.witness.outputs, at)
+	r.overwritten = overwritten(r.witness.outputs)
+	got, more := onceEach(r.witness.outputs, at, r.overwritten)
 	out = append(out, more...)
 	out = append(out, compareOutputs(got, want)...)
 	out = append(out, lives(r.witness.outputs)...)
 	out = append(out, r.witness.requireWhole(func(o output) int { return partitionOf[o.id()] })...)
 	out = append(out, r.sameBytes(raw, got)...)
 	out = append(out, r.ghosts()...)
-	out = append(out, r.bounded(len(got))...)
+	out = append(out, r.bounded(len(got)-len(r.overwritten))...)
 	if r.remade == 0 {
 		out = append(out, r.replayDiffers()...)
 	}
@@ -80,11 +81,11 @@ func (r *faultRun) sameTotals(oracles []*oracle) (out []string) {
 			out = append(out, fmt.Sprintf("partition %d counts %+v, want %+v", p, have, o.totals))
 		}
 	}
-	if sum.In != r.raw.stored() || sum.In != sum.Reported+sum.Merged+sum.Resent+sum.Internal+sum.Dead {
+	if sum.In != r.raw.stored() || !sum.addUp() {
 		out = append(out, fmt.Sprintf("the oracle itself has counted %+v of %d alerts", sum, r.raw.stored()))
 	}
-	if published := r.feed.published(); sum.In < published {
-		out = append(out, fmt.Sprintf("the raw stream has held %d alerts, and has acknowledged %d", sum.In, published))
+	if kept, published := r.raw.kept(), r.feed.published(); kept < published {
+		out = append(out, fmt.Sprintf("the raw stream has held %d messages, and has acknowledged %d", kept, published))
 	}
 	res := r.falconer("status", "--json")
 	if res.code != 0 {
@@ -98,7 +99,7 @@ func (r *faultRun) sameTotals(oracles []*oracle) (out []string) {
 
 // stored reads at which sequences the output stream holds the outputs.
 func (r *faultRun) stored() (map[string]uint64, error) {
-	msgs, err := readAll(r.js, subjects.OutputStream, subjects.Reports, subjects.Tasks, subjects.Dead)
+	msgs, err := readAll(r.js, subjects.OutputStream, subjects.Reports, subjects.Tasks, subjects.DeadLetters)
 	at := map[string]uint64{}
 	for _, m := range msgs {
 		at[m.Headers().Get(subjects.HeaderID)] = m.seq
@@ -108,7 +109,7 @@ func (r *faultRun) stored() (map[string]uint64, error) {
 
 // onceEach returns the outputs by their ids, each of which must have been seen
 // at one sequence and still stand there.
-func onceEach(seen []output, stored map[string]uint64) (got map[string]output, out []string) {
+func onceEach(seen []output, stored map[string]uint64, overwritten map[string]bool) (got map[string]output, out []string) {
 	got = map[string]output{}
 	for _, o := range seen {
 		if old, twice := got[o.id()]; twice {
@@ -117,7 +118,7 @@ func onceEach(seen []output, stored map[string]uint64) (got map[string]output, o
 		got[o.id()] = o
 	}
 	for id, o := range got {
-		if stored[id] != o.seq {
+		if stored[id] != o.seq && !overwritten[id] {
 			out = append(out, fmt.Sprintf("%s was seen at sequence %d and is stored at %d", id, o.seq, stored[id]))
 		}
 	}
@@ -127,6 +128,21 @@ func onceEach(seen []output, stored map[string]uint64) (got map[string]output, o
 		}
 	}
 	return got, out
+}
+
+// overwritten are the dead letters that others took the place of: when the raw
+// stream is made anew its sequences begin again, and with them the letters' subjects.
+// TODO(lead): a letter's subject should have the era in it, as its id has; then
+// this goes.
+func overwritten(seen []output) map[string]bool {
+	last, out := map[string]output{}, map[string]bool{}
+	for _, o := range seen {
+		if before, again := last[o.subject]; again && strings.HasPrefix(o.subject, "falconer.dead.") && before.id() != o.id() {
+			out[before.id()] = true
+		}
+		last[o.subject] = o
+	}
+	return out
 }
 
 // compareOutputs compares field by field what was published with what should be.
@@ -178,24 +194,28 @@ func lives(outputs []output) (out []string) {
 	return out
 }
 
-// bounded checks that the output stream holds nothing but the outputs and a cursor
-// a partition once what stands for forgotten incidents has expired, for which
+// bounded checks that the output stream holds nothing but the outputs, and a cursor
+// and a list of silences a partition, once what stands for forgotten incidents has expired, for which
 // there is time in a long run only.
 func (r *faultRun) bounded(outputs int) []string {
 	if !longFaults() {
 		return nil
 	}
-	held := -1
-	err := r.wait(2*time.Minute, "forgotten incidents to expire", func() bool {
+	silences, err := readAll(r.js, subjects.OutputStream, subjects.Silenced)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	held, want := -1, outputs+partitions+len(silences)
+	err = r.wait(2*time.Minute, "forgotten incidents to expire", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if s, err := r.js.Stream(ctx, subjects.OutputStream); err == nil {
 			held = int(s.CachedInfo().State.Msgs)
 		}
-		return held == outputs+partitions
+		return held == want
 	})
 	if err != nil {
-		return []string{fmt.Sprintf("%s holds %d messages, want %d outputs and %d cursors", subjects.OutputStream, held, outputs, partitions)}
+		return []string{fmt.Sprintf("%s holds %d messages, want %d: %d outputs, %d cursors and %d lists of silences", subjects.OutputStream, held, want, outputs, partitions, len(silences))}
 	}
 	return nil
 }
@@ -232,7 +252,11 @@ func (r *faultRun) sameBytes(raw []rawMessage, got map[string]output) (out []str
 	}
 	byPartition := make([][]rawMessage, partitions)
 	for _, m := range raw {
-		byPartition[m.partition()] = append(byPartition[m.partition()], m)
+		for p := range partitions {
+			if m.partition() == p || m.silence() {
+				byPartition[p] = append(byPartition[p], m)
+			}
+		}
 	}
 	n := 0
 	check := func(id, subject string, body any) {
@@ -269,7 +293,7 @@ func firstDifference(a, b []byte) int {
 // refold folds a partition's messages with processor.Ledger. When the raw stream
 // was made anew a new ledger, of another era, goes on from the old one's state.
 func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check func(id, subject string, body any)) {
-	incidents := map[string]*processor.Incident{}
+	incidents, silences := map[string]*processor.Incident{}, processor.Silences{}
 	var l *processor.Ledger
 	var born time.Time
 	take := func() {
@@ -279,6 +303,9 @@ func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check 
 		}
 		for _, fp := range ch.Forgotten {
 			delete(incidents, fp)
+		}
+		if ch.Silences != nil {
+			silences = *ch.Silences
 		}
 		for i := range ch.Reports {
 			check(ch.Reports[i].ID, stream.ReportSubject(&ch.Reports[i]), &ch.Reports[i])
@@ -296,12 +323,22 @@ func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check 
 			born = m.born
 			l = processor.NewLedger(processor.Options{Book: book, Era: era(born), Reopen: reopen})
 			if before != nil {
-				l.Restore(before.Cursor(), restored(incidents))
+				l.Restore(before.Cursor(), restored(incidents), silences)
 			}
 		}
-		l.Fold(processor.Message{Seq: m.seq, Time: m.at, Subject: m.origin(), Data: m.data, Tick: m.tick()}, 1<<30)
+		l.Fold(processor.Message{Seq: m.seq, Time: m.at, Subject: m.origin(), Data: m.data, Kind: m.kind()}, 1<<30)
 		take()
 	}
+}
+
+func (m rawMessage) kind() processor.MessageKind {
+	switch {
+	case m.tick():
+		return processor.TickMessage
+	case m.silence():
+		return processor.SilenceMessage
+	}
+	return processor.AlertMessage
 }
 
 // restored is a copy of the states as they would be read from their stored form.

@@ -25,6 +25,7 @@ type rawRecord struct {
 	born   time.Time // of the stream that is read now
 	msgs   []rawMessage
 	alerts int
+	orders int
 }
 
 // begin starts to collect the stream as it is now made.
@@ -54,7 +55,10 @@ func (r *rawRecord) collect(m tapped) {
 	defer r.mu.Unlock()
 	msg := rawMessage{born: r.born, seq: m.seq, at: m.at, subject: m.Subject(), data: m.Data()}
 	r.msgs = append(r.msgs, msg)
-	if !msg.tick() && !msg.silence() {
+	switch {
+	case msg.silence():
+		r.orders++
+	case !msg.tick():
 		r.alerts++
 	}
 }
@@ -64,6 +68,13 @@ func (r *rawRecord) stored() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.alerts
+}
+
+// kept counts everything that somebody else than a worker has published.
+func (r *rawRecord) kept() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alerts + r.orders
 }
 
 func (r *rawRecord) all() []rawMessage {

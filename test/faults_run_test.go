@@ -44,6 +44,8 @@ type faultRun struct {
 	armed   atomic.Bool // workers get faults when they start
 	full    atomic.Int64
 	remade  int // how often FALCO was made anew
+	// overwritten are dead letters that are lost by it
+	overwritten map[string]bool
 
 	mu       sync.Mutex
 	counts   map[string]int // faults by kind
@@ -283,8 +285,8 @@ func (r *faultRun) summary(diffs []string) string {
 	if len(diffs) > 0 {
 		verdict = fmt.Sprintf("%d differences, the first: %s", len(diffs), diffs[0])
 	}
-	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %d stalls, %s: %s",
-		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, r.stalls, time.Since(r.began).Round(time.Second), verdict)
+	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %d stalls, %d dead letters overwritten, %s: %s",
+		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, r.stalls, len(r.overwritten), time.Since(r.began).Round(time.Second), verdict)
 }
 
 // table is the faults by kind, in Markdown.

@@ -83,6 +83,10 @@ func (w *witness) see(m tapped) {
 		w.cursor(o)
 	case strings.HasPrefix(o.subject, "falconer.incident."):
 		w.state(o)
+	case strings.HasPrefix(o.subject, "falconer.silenced."):
+		if len(o.data) > maxState {
+			w.breaks("%s is %d bytes long", o.subject, len(o.data))
+		}
 	default:
 		w.outputs = append(w.outputs, o)
 		if err := w.watch.validate(o); err != nil {
@@ -118,8 +122,8 @@ func (w *witness) cursor(o output) {
 			w.breaks("the clock of partition %d went from %s back to %s at sequence %d", c.Partition, before.Time, c.Time, o.seq)
 		}
 	}
-	if t := c.Totals; t.In != t.Reported+t.Merged+t.Resent+t.Internal+t.Dead {
-		w.breaks("partition %d does not add up at sequence %d: %+v", c.Partition, o.seq, t)
+	if !c.Totals.addUp() {
+		w.breaks("partition %d does not add up at sequence %d: %+v", c.Partition, o.seq, c.Totals)
 	}
 	w.trail[c.Partition] = append(w.trail[c.Partition], c)
 }

@@ -171,6 +171,21 @@ func (mix) stray(i int) (subject string, data []byte) {
 	return "", nil
 }
 
+// order is an order to silence now and then, or to end the silence before its
+// time, or empty. Until when it silences depends on the time, and nothing else here.
+func (mix) order(i int, now time.Time) (subject string, data []byte) {
+	switch {
+	case i%1400 == 700:
+		matcher := []string{"rule=" + mixRule(i/1400%mixRules), "workload=mix-001", "severity=low"}[i/1400%3]
+		return fmt.Sprintf("falconer.silence.%08x", i), fmt.Appendf(nil,
+			`{"schema":"silence.v1","add":{"id":"%08x","matchers":[%q],"author":"mix","reason":"a test","until":%q}}`, i, matcher, now.Add(4*time.Second).UTC().Format(time.RFC3339Nano))
+	case i%2800 == 2800-500:
+		return fmt.Sprintf("falconer.silence.%08x", i-200), fmt.Appendf(nil,
+			`{"schema":"silence.v1","expire":{"id":"%08x","author":"mix","reason":"enough"}}`, i-200)
+	}
+	return "", nil
+}
+
 // messages are what is published as the i-th: one message, or an alert and its copy.
 func (x mix) messages(i int) (out []*nats.Msg) {
 	put := func(sender int, subject string, data []byte) {
@@ -178,6 +193,10 @@ func (x mix) messages(i int) (out []*nats.Msg) {
 		m.Data = data
 		m.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("mix-%d-%d", i, sender))
 		out = append(out, m)
+	}
+	if subject, data := x.order(i, time.Now()); subject != "" {
+		put(0, subject, data)
+		return out
 	}
 	if subject, data := x.stray(i); subject != "" {
 		put(0, subject, data)

@@ -131,16 +131,24 @@ type totals struct {
 	Resent   int `json:"resent"`
 	Internal int `json:"internal"`
 	Dead     int `json:"dead"`
+	Silenced int `json:"silenced"`
 	Opened   int `json:"opened"`
 	Closed   int `json:"closed"`
 	Reports  int `json:"reports"`
 	Tasks    int `json:"tasks"`
+	Gaps     int `json:"gaps"`
+}
+
+// addUp reports whether every alert has become of one kind.
+func (t totals) addUp() bool {
+	return t.In == t.Reported+t.Merged+t.Resent+t.Silenced+t.Internal+t.Dead
 }
 
 func (t totals) add(o totals) totals {
 	return totals{
 		t.In + o.In, t.Reported + o.Reported, t.Merged + o.Merged, t.Resent + o.Resent, t.Internal + o.Internal,
-		t.Dead + o.Dead, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
+		t.Dead + o.Dead, t.Silenced + o.Silenced, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
+		t.Gaps + o.Gaps,
 	}
 }
 

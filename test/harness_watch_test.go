@@ -52,7 +52,9 @@ type watch struct {
 func watchOutputs(t *testing.T, js jetstream.JetStream) *watch {
 	t.Helper()
 	w := &watch{t: t, js: js, schemas: schemas(t), more: make(chan struct{}, 1)}
-	running := openTap(js, subjects.OutputStream, nil, w.note)
+	running := openTap(js, subjects.OutputStream, []string{
+		subjects.Reports, subjects.Tasks, subjects.DeadLetters, subjects.States, subjects.Cursors,
+	}, w.note)
 	go w.check(t.Context().Done())
 	t.Cleanup(running.stop)
 	return w
@@ -201,7 +203,7 @@ func (w *watch) bySeq() map[uint64]output {
 func stored(t *testing.T, js jetstream.JetStream) []output {
 	t.Helper()
 	c, err := js.OrderedConsumer(t.Context(), subjects.OutputStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.Dead}, HeadersOnly: true,
+		FilterSubjects: []string{subjects.Reports, subjects.Tasks, subjects.DeadLetters}, HeadersOnly: true,
 	})
 	require.NoError(t, err)
 	info, err := c.Info(t.Context())

@@ -40,6 +40,7 @@ type reportFields struct {
 type occurrenceFields struct {
 	Count      uint64           `json:"count"`
 	Resent     uint64           `json:"resent"`
+	Silenced   uint64           `json:"silenced"`
 	FirstEvent time.Time        `json:"first_event"`
 	LastEvent  time.Time        `json:"last_event"`
 	Opened     time.Time        `json:"opened"`

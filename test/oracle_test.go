@@ -27,7 +27,6 @@ func (m rawMessage) tick() bool { return strings.HasPrefix(m.subject, "falconer.
 
 // silence reports whether the message is an order to silence or to listen again,
 // which every partition folds at its position.
-// TODO(lead): silences are not in the engine yet; fold them in oracle.fold.
 func (m rawMessage) silence() bool { return strings.HasPrefix(m.subject, "falconer.silence.") }
 
 // partition is where the message belongs, by its subject in the stream; -1 is
@@ -63,6 +62,7 @@ type oracle struct {
 	reopen    time.Duration // how long a closed incident is remembered
 	now       time.Time
 	incidents map[string]*oracleIncident // open or closed, by fingerprint
+	silences  []*oracleSilence
 	totals    totals
 	outputs   []prediction
 }
@@ -100,7 +100,10 @@ func (o *oracle) fold(m rawMessage) {
 	o.pass(m.at)
 	a := readAlert(m.data)
 	switch {
-	case m.tick(), m.silence():
+	case m.tick():
+		return
+	case m.silence():
+		o.order(m)
 		return
 	case a == nil:
 		o.totals.Dead++
@@ -130,7 +133,9 @@ func (o *oracle) pass(at time.Time) {
 	for _, in := range over {
 		in.closed = true
 		o.totals.Closed++
-		o.report(in, "closed", in.f.Occurrences.End)
+		if in.f.Occurrences.Count > 0 { // else nobody has heard of it
+			o.report(in, "closed", in.f.Occurrences.End)
+		}
 	}
 }
 
@@ -149,10 +154,17 @@ func (o *oracle) alert(m rawMessage, a *seenAlert) {
 		in.recent = append(in.recent, event)
 		in.recent = in.recent[max(0, len(in.recent)-64):]
 	}
-	in.count(m, a, o.now)
+	in.prolong(o.now)
+	if o.silenced(a) {
+		in.f.Occurrences.Silenced++
+		o.totals.Silenced++
+		return
+	}
+	in.count(m, a)
 	before := o.totals.Reports
 	switch n := in.f.Occurrences.Count; {
 	case n == 1:
+		in.rank, in.evidence = a.severity(), a
 		o.report(in, "opened", o.now)
 	case a.severity() > in.rank:
 		in.rank, in.evidence = a.severity(), a
@@ -176,6 +188,9 @@ func (o *oracle) open(m rawMessage, a *seenAlert, fingerprint string, values map
 	}
 	if old != nil && o.now.Before(old.f.Occurrences.End.Add(o.reopen)) {
 		in.f.Previous = old.f.Incident
+		if old.f.Occurrences.Count == 0 {
+			in.f.Previous = old.f.Previous
+		}
 	}
 	in.f.Occurrences.Opened = o.now
 	o.incidents[fingerprint] = in
@@ -183,14 +198,19 @@ func (o *oracle) open(m rawMessage, a *seenAlert, fingerprint string, values map
 	return in
 }
 
-// count adds one more event to the figures.
-func (in *oracleIncident) count(m rawMessage, a *seenAlert, now time.Time) {
+// prolong has the incident end so long after now, but not beyond its longest time.
+func (in *oracleIncident) prolong(now time.Time) {
 	x := &in.f.Occurrences
-	x.Count++
 	x.Last, x.End = now, now.Add(in.window.idle)
 	if latest := x.Opened.Add(in.window.cap); latest.Before(x.End) {
 		x.End = latest
 	}
+}
+
+// count adds one more event to the figures.
+func (in *oracleIncident) count(m rawMessage, a *seenAlert) {
+	x := &in.f.Occurrences
+	x.Count++
 	if !a.Time.IsZero() && (x.FirstEvent.IsZero() || a.Time.Before(x.FirstEvent)) {
 		x.FirstEvent = a.Time
 	}

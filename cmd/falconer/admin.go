@@ -72,8 +72,11 @@ func (a *app) status(ctx context.Context) error {
 
 func (a *app) printStatus(st stream.Status) error {
 	t := st.Totals
-	fmt.Fprintf(a.out, "Alerts     %d taken = %d reported + %d merged + %d resent + %d internal + %d dead; %d wait\n",
-		t.In, t.Reported, t.Merged, t.Resent, t.Internal, t.Dead, st.Lag)
+	fmt.Fprintf(a.out, "Alerts     %d taken = %d reported + %d merged + %d resent + %d silenced + %d internal + %d dead; %d wait\n",
+		t.In, t.Reported, t.Merged, t.Resent, t.Silenced, t.Internal, t.Dead, st.Lag)
+	if t.Gaps > 0 {
+		fmt.Fprintf(a.out, "Lost       at most %d alerts in %d gap(s): %s dropped them before they were read\n", t.Lost, t.Gaps, subjects.RawStream)
+	}
 	fmt.Fprintf(a.out, "Incidents  %d open, %d opened, %d closed; %d reports, %d tasks\n", st.Open, t.Opened, t.Closed, t.Reports, t.Tasks)
 	for _, s := range []stream.Fullness{st.Raw, st.Out} {
 		fmt.Fprintf(a.out, "%-10s %d messages, %s\n", s.Name, s.Messages, fullness(s))
@@ -106,7 +109,7 @@ func remark(p stream.PartitionStatus) string {
 		out = append(out, "owner gone")
 	}
 	if p.Gap {
-		out = append(out, "GAP: alerts were dropped before they were read")
+		out = append(out, "GAP: alerts may be dropped before they are read")
 	}
 	return strings.Join(out, ", ")
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -18,8 +14,8 @@ import (
 	"falconer/processor/stream"
 )
 
-// byteOrderMark is what some editors and shells of Windows write before a text.
-const byteOrderMark = "\ufeff"
+// offlineEra is the era in the ids of what was never in a stream.
+const offlineEra = "0"
 
 // room is how many outputs an offline ledger gathers before they are printed.
 const room = 1000
@@ -54,7 +50,6 @@ type analysis struct {
 	all    bool
 	at     time.Time
 	seq    uint64
-	line   int // where what is gathered begins
 	said   int // reports printed
 }
 
@@ -69,36 +64,19 @@ func (a *app) analyze(ctx context.Context, name string, follow, all bool) error 
 		return err
 	}
 	an := &analysis{app: a, all: all, ledger: processor.NewLedger(processor.Options{
-		Book: book, Era: "0", Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
+		Book: book, Era: offlineEra, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
 	})}
 	bar := a.progress(size, "bytes")
 	src := io.TeeReader(in, bar)
 	if follow {
 		src = &grower{ctx: ctx, r: in}
 	}
-	err = an.read(ctx, src)
+	err = (&cutter{alert: an.alert}).read(ctx, src)
 	_ = bar.Finish()
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return an.finish()
-}
-
-// open opens the input; its size is -1 when it is not known.
-func (a *app) open(name string) (io.ReadCloser, int64, error) {
-	if name == "-" {
-		return io.NopCloser(a.in), -1, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := f.Stat()
-	if err != nil || st.IsDir() {
-		_ = f.Close() // it was only looked at
-		return nil, 0, errors.Join(err, fmt.Errorf("%s is a folder: give a file with alerts as JSON lines, or \"-\"", name))
-	}
-	return f, st.Size(), nil
 }
 
 // progress shows a bar on stderr when that is a terminal and the work is long.
@@ -111,74 +89,8 @@ func (a *app) progress(total int64, unit string) *progressbar.ProgressBar {
 		progressbar.OptionSetItsString(unit), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 }
 
-// read takes the input apart into alerts: one a line, or one over many lines.
-func (an *analysis) read(ctx context.Context, src io.Reader) error {
-	r := bufio.NewReaderSize(src, 64<<10)
-	if mark, _ := r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
-		_, _ = r.Discard(len(byteOrderMark))
-	}
-	var gathered []byte
-	an.line = 1
-	for ctx.Err() == nil {
-		line, err := r.ReadBytes('\n')
-		gathered = append(gathered, line...)
-		if err != nil || complete(gathered) {
-			if ferr := an.take(gathered); ferr != nil {
-				return ferr
-			}
-			gathered = nil
-		}
-		switch {
-		case errors.Is(err, io.EOF), ctx.Err() != nil:
-			return nil //nolint:nilerr // the end of the input, and of the user's patience, are no errors
-		case err != nil:
-			return err
-		}
-	}
-	return nil
-}
-
-// complete reports whether b is all of an alert, or nothing that more lines
-// could make one.
-func complete(b []byte) bool {
-	trimmed := bytes.TrimSpace(b)
-	if len(trimmed) == 0 || trimmed[0] != '{' || json.Valid(trimmed) || len(b) > processor.MaxAlertBytes {
-		return true
-	}
-	var v map[string]json.RawMessage
-	err := json.NewDecoder(bytes.NewReader(trimmed)).Decode(&v)
-	return !errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// take folds what was gathered. If that is no alert, its beginning may be one
-// that was cut: lines that are alerts by themselves are then folded so.
-func (an *analysis) take(gathered []byte) error {
-	lines := bytes.SplitAfter(gathered, []byte("\n"))
-	if json.Valid(gathered) {
-		return an.alert(lines)
-	}
-	begin := 0
-	for i, line := range lines {
-		if _, err := processor.Decode(line); err != nil {
-			continue
-		}
-		if err := errors.Join(an.alert(lines[begin:i]), an.alert(lines[i:i+1])); err != nil {
-			return err
-		}
-		begin = i + 1
-	}
-	return an.alert(lines[begin:])
-}
-
-// alert folds one alert, of the lines that come next in the input. The ledger's
-// clock is the time of the events.
-func (an *analysis) alert(lines [][]byte) error {
-	text := bytes.Join(lines, nil)
-	line, data := an.line, bytes.TrimSpace(text)
-	an.line += bytes.Count(text, []byte("\n"))
-	if len(data) == 0 {
-		return nil
-	}
+// alert folds one alert. The ledger's clock is the time of the events.
+func (an *analysis) alert(line int, data []byte) error {
 	an.seq++
 	if alert, err := processor.Decode(data); err == nil && alert.Time.After(an.at) {
 		an.at = alert.Time
@@ -262,24 +174,4 @@ func (a *app) printJSON(v any) error {
 	}
 	_, err = fmt.Fprintf(a.out, "%s\n", data)
 	return err
-}
-
-// grower reads a file that others append to: its end is not the end.
-type grower struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (g *grower) Read(p []byte) (int, error) {
-	for {
-		n, err := g.r.Read(p)
-		if n > 0 || err != nil && !errors.Is(err, io.EOF) {
-			return n, err
-		}
-		select {
-		case <-g.ctx.Done():
-			return 0, io.EOF
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

@@ -31,6 +31,8 @@ type Config struct {
 
 	Rules []string `yaml:"rules"`
 	ID    string   `yaml:"id"`
+	// Silences is a file.
+	Silences string `yaml:"silences"`
 
 	SourceStream   string        `yaml:"source_stream"`
 	Partitions     int           `yaml:"partitions"`
@@ -64,6 +66,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.User, "broker-user", c.User, "user of the server inside; with a password only")
 	f.StringVar(&c.Password, "broker-password", c.Password, "password of the server inside; better as FALCONER_BROKER_PASSWORD")
 	f.StringSliceVar(&c.Rules, "rules", c.Rules, "folders with your own playbooks, which go before those built in")
+	f.StringVar(&c.Silences, "silences", c.Silences, "YAML file with silences that run begins; see the README")
 	f.StringVar(&c.ID, "id", c.ID, "name of this worker, unique among those that run (default: random)")
 	f.StringVar(&c.SourceStream, "source-stream", c.SourceStream, "existing stream that holds falco.>; empty: Falconer keeps its own")
 	f.IntVar(&c.Partitions, "partitions", c.Partitions, "partitions of a new FALCO stream (default 16)")

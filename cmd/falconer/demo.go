@@ -124,7 +124,7 @@ func (d *demo) perform(ctx context.Context, nc *nats.Conn) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	consumer := make(chan error, 1)
-	filters := []string{subjects.Reports, subjects.Tasks, subjects.Dead}
+	filters := []string{subjects.Reports, subjects.Tasks, subjects.DeadLetters}
 	go func() { consumer <- stream.Follow(inner, d.js, filters, true, d.show) }()
 	if err := d.publish(nc); err != nil {
 		return err

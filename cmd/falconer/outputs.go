@@ -35,6 +35,10 @@ type listing struct {
 	newest bool
 	// severe says that --severity makes sense.
 	severe bool
+	// before, if any, is called when NATS is connected and before an output is read.
+	before func(ctx context.Context, js jetstream.JetStream) error
+	// beside, if any, returns what else to print as JSON where one is shown.
+	beside func(o stream.Output) (v any, ok bool)
 }
 
 // outputCommand makes the commands "NOUN list", "NOUN show" and "NOUN follow".
@@ -76,17 +80,30 @@ func severityToken(s string) (string, error) {
 
 // selecting connects, and returns what the severity leaves to read. The caller
 // closes the connection.
-func (a *app) selecting(l listing, severity string) (jetstream.JetStream, []string, error) {
+func (a *app) selecting(ctx context.Context, l listing, severity string) (jetstream.JetStream, []string, error) {
 	token, err := severityToken(severity)
 	if err != nil {
 		return nil, nil, err
 	}
-	_, js, err := a.connect(l.noun)
+	js, err := a.reading(ctx, l)
 	return js, l.filters(token), err
 }
 
+// reading connects to read what a listing is about. The caller closes the connection.
+func (a *app) reading(ctx context.Context, l listing) (jetstream.JetStream, error) {
+	nc, js, err := a.connect(l.noun)
+	if err != nil || l.before == nil {
+		return js, err
+	}
+	if err := l.before(ctx, js); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return js, nil
+}
+
 func (a *app) list(ctx context.Context, l listing, severity string) error {
-	js, filters, err := a.selecting(l, severity)
+	js, filters, err := a.selecting(ctx, l, severity)
 	if err != nil {
 		return err
 	}
@@ -122,7 +139,7 @@ func (a *app) list(ctx context.Context, l listing, severity string) error {
 }
 
 func (a *app) follow(ctx context.Context, l listing, severity string) error {
-	js, filters, err := a.selecting(l, severity)
+	js, filters, err := a.selecting(ctx, l, severity)
 	if err != nil {
 		return err
 	}
@@ -147,11 +164,11 @@ func (a *app) show(ctx context.Context, l listing, id string) error {
 	if filter == nil || id == "" {
 		return misuse{fmt.Errorf("%q is no id of %s: see \"falconer %s list\"", id, l.noun, l.noun)}
 	}
-	nc, js, err := a.connect(l.noun)
+	js, err := a.reading(ctx, l)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
+	defer js.Conn().Close()
 	found, err := gather(ctx, js, l, filter, match)
 	if err != nil {
 		return err
@@ -166,15 +183,27 @@ func (a *app) show(ctx context.Context, l listing, id string) error {
 		return a.ambiguous(l, id, found)
 	}
 	for _, o := range found {
-		text := string(o.Data) + "\n"
-		if !a.asJSON {
-			if text, err = l.show(o); err != nil {
-				return err
-			}
-		}
-		if _, err := io.WriteString(a.out, text); err != nil {
+		if err := a.showOne(l, o); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (a *app) showOne(l listing, o stream.Output) error {
+	if !a.asJSON {
+		text, err := l.show(o)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(a.out, text)
+		return err
+	}
+	if _, err := fmt.Fprintf(a.out, "%s\n", o.Data); err != nil || l.beside == nil {
+		return err
+	}
+	if v, ok := l.beside(o); ok {
+		return a.printJSON(v)
 	}
 	return nil
 }
@@ -242,14 +271,27 @@ func reportRow(r *processor.Report) string {
 }
 
 // reportLine prints a report as a line, or as JSON.
-func (a *app) reportLine(r *processor.Report, mark string) error {
+func (a *app) reportLine(r *processor.Report) error {
 	if a.asJSON {
-		return a.printJSON(r)
+		data, err := stream.ReportBody(r)
+		if err == nil {
+			_, err = fmt.Fprintf(a.out, "%s\n", data)
+		}
+		return err
 	}
-	if mark != "" {
-		mark += "  "
+	_, err := fmt.Fprintln(a.out, strings.ReplaceAll(reportRow(r), "\t", "  "))
+	return err
+}
+
+// taskLine prints a task if it is to be JSON.
+func (a *app) taskLine(t *processor.Task) error {
+	if !a.asJSON {
+		return nil
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s\n", mark, strings.ReplaceAll(reportRow(r), "\t", "  "))
+	data, err := stream.TaskBody(t)
+	if err == nil {
+		_, err = fmt.Fprintf(a.out, "%s\n", data)
+	}
 	return err
 }
 
@@ -285,8 +327,11 @@ func (a *app) incidentsCommand() *cobra.Command {
 			var in processor.Incident
 			err := decode(o, &in)
 			state := "open"
-			if in.Closed {
+			switch {
+			case in.Closed:
 				state = "closed"
+			case in.Count == 0:
+				state = "silenced"
 			}
 			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s", clock(in.Last), in.Severity, state, in.Count, brief(in.Rule), in.ID), closed || !in.Closed, err
 		},
@@ -319,30 +364,6 @@ func showIncident(o stream.Output) (string, error) {
 	var indented bytes.Buffer
 	err = json.Indent(&indented, append(data, '\n'), "", "  ")
 	return indented.String(), err
-}
-
-func (a *app) deadCommand() *cobra.Command {
-	return a.outputCommand("List, show and follow alerts that could not be understood", listing{
-		noun: "dead", header: "TIME\tSEQ\tSIZE\tSUBJECT\tREASON",
-		filters: func(string) []string { return []string{subjects.Dead} },
-		line: func(o stream.Output) (string, bool, error) {
-			var d processor.DeadLetter
-			err := decode(o, &d)
-			return fmt.Sprintf("%s\t%d\t%d\t%s\t%s", clock(d.Time), d.Seq, d.Size, brief(d.Subject), d.Reason), true, err
-		},
-		show: func(o stream.Output) (string, error) {
-			var d processor.DeadLetter
-			err := decode(o, &d)
-			text, _ := d.Text()
-			return fmt.Sprintf("Sequence %d of the raw stream, %s, published to %s\nReason: %s\nSHA-256: %s\n\n%s\n", d.Seq, clock(d.Time), d.Subject, d.Reason, d.SHA256, text), err
-		},
-		find: func(id string) ([]string, func(stream.Output) bool) {
-			if strings.Trim(id, "0123456789") != "" || id == "" {
-				return nil, nil
-			}
-			return []string{"falconer.dead." + id}, func(stream.Output) bool { return true }
-		},
-	})
 }
 
 func decode(o stream.Output, into any) error {

@@ -139,7 +139,7 @@ func TestReadingWhatWasPublished(t *testing.T) {
 		o := l.run("replay", "--diff")
 		require.Equal(t, exitOK, o.code, o.err)
 		require.Empty(t, o.out)
-		require.Contains(t, o.err, fmt.Sprintf("%d reports the same, 0 changed, 0 new, 0 gone.", totals.Reports))
+		require.Contains(t, o.err, fmt.Sprintf("\nReports    %d same, 0 changed, 0 new, 0 gone\nTasks      %d same, 0 changed, 0 new, 0 gone\nIncidents  4 same, 0 changed, 0 new, 0 gone\n", totals.Reports, totals.Tasks))
 		requireHarmless(t, l.must("replay"))
 		requireHarmless(t, o.err)
 	})
@@ -148,7 +148,7 @@ func TestReadingWhatWasPublished(t *testing.T) {
 	})
 	t.Run("status adds up", func(t *testing.T) {
 		status := l.must("status")
-		require.Contains(t, status, "6 taken = 4 reported + 0 merged + 0 resent + 0 internal + 2 dead; 0 wait")
+		require.Contains(t, status, "6 taken = 4 reported + 0 merged + 0 resent + 0 silenced + 0 internal + 2 dead; 0 wait")
 		require.Contains(t, status, "Incidents  4 open, 4 opened, 0 closed;")
 		require.Regexp(t, `(?m)^15 +worker-1 +1 `, status)
 	})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,26 +18,46 @@ func (a *app) replayCommand() *cobra.Command {
 	var from, to string
 	var diff bool
 	c := &cobra.Command{
-		Use:   "replay",
-		Short: "Fold stored alerts again, in memory, and show what comes out",
-		Long: `Fold the raw stream again with the playbooks given now. Nothing is published.
+		Use:   "replay [FILE...]",
+		Short: "Fold alerts again, in memory, and show what comes out",
+		Long: `Fold alerts again with the playbooks given now. Nothing is published.
 
-Without --diff, one line is printed for each report (--json: the reports). With
---diff, only what differs from what was published: reports that are new, changed
-or gone. Reports are compared byte for byte; one that has expired counts as new.
+Without FILE the alerts are those of the raw stream, and one line is printed for
+each report (--json: the reports and tasks). --from and --to bound the time at
+which alerts were stored, in RFC 3339 or as a duration before now, such as 6h. A
+part that does not begin at the stream's start opens incidents anew that were open
+before it.
 
---from and --to bound the time at which alerts were stored, in RFC 3339 or as a
-duration before now, such as 6h. A part that does not begin at the stream's start
-opens incidents anew that were open before it.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+With --diff, what comes out is compared with what was published, report by report
+and task by task, and only differences are printed: what is new, changed (and in
+what) or gone. The exit code is 1 if there are any. All stored alerts up to where
+the workers have come are folded, so that incidents have their true beginnings;
+--from and --to then bound the reports' own times. What began before the oldest
+stored alert cannot be compared, and is counted apart. A playbook with another
+identity makes other incidents: the old ones are gone, and others new.
+
+With FILE, or "-" for standard input, the alerts are those of old files, as JSON
+lines. They are put in the order of the events' times, across all files, and fold
+as if they had come then; an alert without a time keeps its place after the one
+before it. Every report that a worker would publish is printed as a line (--json:
+reports, tasks and dead letters in full), the last ones of incidents that are open
+at the end included. The same files give the same bytes, in whatever order they
+are named. They are kept in memory, which takes somewhat more than their size.`,
+		Example: "  falconer replay --from 6h\n  falconer replay --diff --from 24h --rules ./playbooks\n  falconer replay --json 2026-01-*.jsonl",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			part, err := rawPart(from, to, time.Now())
-			if err != nil {
+			switch {
+			case err != nil:
 				return misuse{err}
+			case len(args) > 0 && (diff || from+to != ""):
+				return misuse{errors.New("--diff, --from and --to are for the raw stream: leave them out, or the files")}
+			case len(args) > 0:
+				return a.backfill(cmd.Context(), args)
+			case diff:
+				return a.compare(cmd.Context(), part.From, part.To)
 			}
-			if part.Committed = diff; diff && from+to != "" {
-				return misuse{errors.New("--diff compares the whole stream up to where the workers are: leave --from and --to out")}
-			}
-			return a.replay(cmd.Context(), part, diff)
+			return a.replay(cmd.Context(), part)
 		},
 	}
 	c.Flags().StringVar(&from, "from", "", "first time, such as 2026-01-31T12:00:00Z, or 6h for six hours ago")
@@ -70,7 +89,8 @@ func parseMoment(flag, s string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-func (a *app) replay(ctx context.Context, part stream.Raw, diff bool) error {
+// replay prints what comes out of a part of the raw stream.
+func (a *app) replay(ctx context.Context, part stream.Raw) error {
 	book, err := a.book()
 	if err != nil {
 		return err
@@ -80,90 +100,53 @@ func (a *app) replay(ctx context.Context, part stream.Raw, diff bool) error {
 		return err
 	}
 	defer nc.Close()
-	rp := &replayed{app: a, diff: diff}
-	if diff {
-		if rp.published, err = published(ctx, js); err != nil {
+	totals, err := a.refold(ctx, js, book, part, func(_ int, ch processor.Changes) error { return a.outputLines(ch) })
+	if err != nil {
+		return err
+	}
+	a.sayTotals(totals)
+	return nil
+}
+
+// outputLines prints reports, a line each; as JSON the tasks too.
+func (a *app) outputLines(ch processor.Changes) error {
+	for i := range ch.Reports {
+		if err := a.reportLine(&ch.Reports[i]); err != nil {
 			return err
 		}
 	}
+	for i := range ch.Tasks {
+		if err := a.taskLine(&ch.Tasks[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refold folds a part of the raw stream with the settings given, and returns the
+// sums.
+func (a *app) refold(ctx context.Context, js jetstream.JetStream, book processor.Book, part stream.Raw, fn func(int, processor.Changes) error) (sum processor.Totals, err error) {
 	raw, err := js.Stream(ctx, subjects.RawStream)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w; run falconer setup first", subjects.RawStream, err)
+		return sum, fmt.Errorf("stream %s: %w; run falconer setup first", subjects.RawStream, err)
 	}
 	bar := a.progress(int64(raw.CachedInfo().State.Msgs), "alerts")
+	defer bar.Finish() //nolint:errcheck // it is only shown
 	part.Progress = func(uint64) { _ = bar.Add(1) }
+	totals := map[int]processor.Totals{}
 	opts := processor.Options{Book: book, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen}
-	if err := stream.Refold(ctx, js, opts, part, rp.partition); err != nil {
-		return err
-	}
-	_ = bar.Finish()
-	return rp.finish()
-}
-
-// published reads every stored report, by its subject.
-func published(ctx context.Context, js jetstream.JetStream) (map[string][]byte, error) {
-	out := map[string][]byte{}
-	err := stream.List(ctx, js, []string{subjects.Reports}, func(o stream.Output) error {
-		out[o.Subject] = o.Data
-		return nil
+	err = stream.Refold(ctx, js, opts, part, func(p int, ch processor.Changes) error {
+		totals[p] = ch.Cursor.Totals
+		return fn(p, ch)
 	})
-	return out, err
+	for _, t := range totals {
+		sum = sum.Add(t)
+	}
+	return sum, err
 }
 
-// replayed gathers what a replay has shown.
-type replayed struct {
-	app                 *app
-	diff                bool
-	published           map[string][]byte
-	totals              processor.Totals
-	same, changed, anew int
-}
-
-func (rp *replayed) partition(_ int, ch processor.Changes) error {
-	rp.totals = rp.totals.Add(ch.Cursor.Totals)
-	for i := range ch.Reports {
-		if err := rp.report(&ch.Reports[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (rp *replayed) report(r *processor.Report) error {
-	if !rp.diff {
-		return rp.app.reportLine(r, "")
-	}
-	subject := stream.ReportSubject(r)
-	data, err := stream.EncodeJSON(r)
-	if err != nil {
-		return err
-	}
-	old, known := rp.published[subject]
-	delete(rp.published, subject)
-	switch {
-	case !known:
-		rp.anew++
-		return rp.app.reportLine(r, "new")
-	case bytes.Equal(old, data):
-		rp.same++
-		return nil
-	}
-	rp.changed++
-	return rp.app.reportLine(r, "changed")
-}
-
-func (rp *replayed) finish() error {
-	t := rp.totals
-	rp.app.say("%d alerts: %d incidents, %d reports, %d copies, %d about Falco itself, %d not understood.", t.In, t.Opened, t.Reports, t.Resent, t.Internal, t.Dead)
-	if !rp.diff {
-		return nil
-	}
-	for subject := range rp.published {
-		rp.app.say("gone: %s (published, and not made again: the alerts may have aged out)", subject)
-	}
-	rp.app.say("%d reports the same, %d changed, %d new, %d gone.", rp.same, rp.changed, rp.anew, len(rp.published))
-	if rp.changed+rp.anew > 0 {
-		return errSaid
-	}
-	return nil
+// sayTotals says what became of the alerts that were folded.
+func (a *app) sayTotals(t processor.Totals) {
+	a.say("%d alerts: %d incidents, %d reports, %d tasks; %d copies of events counted before, %d about Falco itself, %d not understood.",
+		t.In, t.Opened, t.Reports, t.Tasks, t.Resent, t.Internal, t.Dead)
 }

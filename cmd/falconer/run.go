@@ -35,6 +35,10 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	silences, err := a.readSilences()
+	if err != nil {
+		return err
+	}
 	log := a.log()
 	nc, closeNATS, err := a.joinOrStart(ctx, log)
 	if err != nil {
@@ -51,6 +55,9 @@ func (a *app) run(ctx context.Context) error {
 	}
 	if len(made) > 0 {
 		log.Info().Str("made", strings.Join(made, " ")).Msg("streams set up")
+	}
+	if err := orderSilences(ctx, js, silences, log); err != nil {
+		return err
 	}
 	w, err := stream.New(ctx, a.workerConfig(js, book, log))
 	if err != nil {

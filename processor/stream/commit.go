@@ -107,6 +107,9 @@ func (s *share) settle(seq uint64) {
 	for i, fp := range s.revised {
 		s.p.revs[fp] = seq + 1 + uint64(i)
 	}
+	if s.changes.Silences != nil {
+		s.p.silencesRev = seq + 1 + uint64(len(s.revised))
+	}
 	for _, fp := range s.changes.Forgotten {
 		delete(s.p.revs, fp)
 	}
@@ -140,10 +143,15 @@ func (w *Worker) commit(ctx context.Context) {
 
 // collect takes the changes of every owned partition that has any.
 func (w *Worker) collect(ctx context.Context) []*share {
+	held := w.noteGaps(ctx)
 	var shares []*share
 	for _, n := range slices.Sorted(maps.Keys(w.owned)) {
 		p := w.owned[n]
-		if p.ledger.Pending() == 0 && p.ledger.Cursor() == p.cur.Cursor {
+		switch {
+		case held[n]:
+			w.since = w.cfg.Now() // there will be room when this commit is through
+			continue
+		case !p.changed():
 			continue
 		}
 		s, err := w.encode(p, p.ledger.Take())
@@ -157,6 +165,11 @@ func (w *Worker) collect(ctx context.Context) []*share {
 		shares = append(shares, s)
 	}
 	return shares
+}
+
+// changed reports whether there is anything to store.
+func (p *partition) changed() bool {
+	return p.ledger.Pending() > 0 || p.ledger.Cursor() != p.cur.Cursor || p.read > max(p.cur.Seq, p.cur.Read)
 }
 
 // waitOut waits before a refused commit is tried again. A full output stream is

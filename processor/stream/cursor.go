@@ -2,13 +2,13 @@ package stream
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor"
@@ -28,6 +28,9 @@ type Cursor struct {
 	Owner string `json:"owner"`
 	// Created is when the raw stream was made; a change starts a new era.
 	Created time.Time `json:"created"`
+	// Read, when it is beyond Seq, is up to where the raw stream holds nothing for
+	// this partition.
+	Read uint64 `json:"read,omitempty"`
 	processor.Cursor
 }
 
@@ -40,7 +43,9 @@ type stored struct {
 	Subject string    `json:"subject"`
 	Seq     uint64    `json:"seq"`
 	Time    time.Time `json:"time"`
-	Data    []byte    `json:"-"`
+
+	Header nats.Header `json:"-"`
+	Data   []byte      `json:"-"`
 }
 
 // Errors of lastOf that callers branch on.
@@ -57,6 +62,12 @@ func at(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) 
 	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d}`, seq))
 }
 
+// nextOf asks the stream's leader for the first message at or after a sequence
+// whose subject matches.
+func nextOf(ctx context.Context, js jetstream.JetStream, stream, subject string, seq uint64) (stored, error) {
+	return get(ctx, js, stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, seq, subject))
+}
+
 func get(ctx context.Context, js jetstream.JetStream, stream, request string) (stored, error) {
 	msg, err := js.Conn().RequestWithContext(ctx, apiPrefix(js)+"STREAM.MSG.GET."+stream, []byte(request))
 	if err != nil {
@@ -66,7 +77,8 @@ func get(ctx context.Context, js jetstream.JetStream, stream, request string) (s
 		Error   *jetstream.APIError `json:"error"`
 		Message *struct {
 			stored
-			Data string `json:"data"`
+			Header []byte `json:"hdrs"`
+			Data   []byte `json:"data"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {
@@ -81,7 +93,10 @@ func get(ctx context.Context, js jetstream.JetStream, stream, request string) (s
 		return stored{}, fmt.Errorf("getting a message of %s: empty answer", stream)
 	}
 	out := resp.Message.stored
-	out.Data, err = base64.StdEncoding.DecodeString(resp.Message.Data)
+	out.Data = resp.Message.Data
+	if len(resp.Message.Header) > 0 {
+		out.Header, err = nats.DecodeHeadersMsg(resp.Message.Header)
+	}
 	return out, err
 }
 
@@ -109,6 +124,25 @@ func readCursor(ctx context.Context, js jetstream.JetStream, partition int) (Cur
 	}
 	c, err := decodeCursor(msg.Data)
 	return c, msg.Seq, err
+}
+
+// Cursors reads how far the workers have come, by partition.
+func Cursors(ctx context.Context, js jetstream.JetStream) ([]Cursor, error) {
+	raw, err := js.Stream(ctx, subjects.RawStream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
+	}
+	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	if err != nil {
+		return nil, err
+	}
+	cursors := make([]Cursor, n)
+	for p := range cursors {
+		if cursors[p], _, err = readCursor(ctx, js, p); err != nil {
+			return nil, fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return cursors, nil
 }
 
 func decodeCursor(data []byte) (Cursor, error) {

@@ -36,7 +36,10 @@ type share struct {
 // then the outputs.
 func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	s := &share{p: p, changes: ch, cursor: p.cur, compare: !w.mutated(noCompare)}
-	s.cursor.Cursor = ch.Cursor
+	s.cursor.Cursor, s.cursor.Read = ch.Cursor, 0
+	if p.read > ch.Cursor.Seq {
+		s.cursor.Read = p.read
+	}
 	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
 		return nil, err
 	}
@@ -46,6 +49,11 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 			return nil, err
 		}
 		s.revised = append(s.revised, in.Fingerprint)
+	}
+	if ch.Silences != nil {
+		if err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
+			return nil, err
+		}
 	}
 	for _, fp := range ch.Forgotten {
 		s.forget(fp)
@@ -120,14 +128,9 @@ func TaskSubject(t *processor.Task) string {
 // deadRetention keeps dead letters longer than outputs: someone has to look.
 func deadRetention(retention time.Duration) time.Duration { return 4 * retention }
 
-// output adds a message that consumers read. A body too long to publish is
-// shortened by shrink.
+// output adds a message that consumers read.
 func (s *share) output(subject, id, schema string, body any, ttl time.Duration, shrink func()) error {
-	data, err := EncodeJSON(body)
-	if err == nil && len(data) > maxBody {
-		shrink()
-		data, err = EncodeJSON(body)
-	}
+	data, err := encodeBody(body, shrink)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", subject, err)
 	}
@@ -141,6 +144,23 @@ func (s *share) output(subject, id, schema string, body any, ttl time.Duration, 
 	s.msgs = append(s.msgs, m)
 	return nil
 }
+
+// encodeBody is the body of an output. If it would be too long to publish, the
+// value is shortened by shrink first.
+func encodeBody(v any, shrink func()) ([]byte, error) {
+	data, err := EncodeJSON(v)
+	if err == nil && len(data) > maxBody {
+		shrink()
+		data, err = EncodeJSON(v)
+	}
+	return data, err
+}
+
+// ReportBody is what is published of a report, which it shortens if it is too long.
+func ReportBody(r *processor.Report) ([]byte, error) { return encodeBody(r, r.Shrink) }
+
+// TaskBody is what is published of a task, which it shortens if it is too long.
+func TaskBody(t *processor.Task) ([]byte, error) { return encodeBody(t, t.Shrink) }
 
 // EncodeJSON is how bodies are encoded: json.Marshal without the escaping for
 // HTML, which would make alerts hard to read and long, and with what a terminal

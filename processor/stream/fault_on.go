@@ -94,7 +94,7 @@ func (w *Worker) happen(f *fault) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "pause":
-		time.Sleep(f.wait)
+		<-time.After(f.wait)
 	case "disconnect":
 		_ = w.cfg.JS.Conn().ForceReconnect()
 	default:

@@ -35,6 +35,7 @@ func (w *Worker) fold(ctx context.Context, d delivery) {
 			return
 		}
 	}
+	d.p.saw(d.msg.Seq)
 	now := w.cfg.Now()
 	switch {
 	case d.p.ledger.Pending() == 0:

@@ -32,8 +32,8 @@ type PartitionStatus struct {
 	// Live says that the owner is among the members.
 	Live bool   `json:"live"`
 	Lag  uint64 `json:"lag"`
-	// Gap says that alerts wait and that the raw stream has dropped messages
-	// after the cursor: some of this partition may have been among them.
+	// Gap says that the raw stream has dropped messages beyond what the partition
+	// is known to have read: some of its own may have been among them.
 	Gap bool `json:"gap,omitempty"`
 }
 
@@ -96,7 +96,7 @@ func inspectPartition(ctx context.Context, js jetstream.JetStream, raw jetstream
 		return PartitionStatus{}, err
 	}
 	return PartitionStatus{
-		Cursor: cur, Lag: lag, Gap: lag > 0 && raw.CachedInfo().State.FirstSeq > cur.Seq+1,
+		Cursor: cur, Lag: lag, Gap: raw.CachedInfo().State.FirstSeq > max(cur.Seq, cur.Read)+1,
 		Live: slices.ContainsFunc(members, func(m Member) bool { return m.ID == cur.Owner }),
 	}, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"falconer/processor"
 	"falconer/subjects"
 )
 
@@ -120,96 +119,11 @@ func output(m jetstream.Msg, meta *jetstream.MsgMetadata) Output {
 	}
 }
 
-// Raw is a part of the raw stream to read again.
-type Raw struct {
-	// From and To bound the broker's time; zero means no bound.
-	From, To time.Time
-	// Committed stops each partition where its workers have come, by sequence and
-	// by clock, so that what comes out is what they have published.
-	Committed bool
-	// Progress, if any, is told after each message how many are left of its partition.
-	Progress func(left uint64)
-}
-
-// Refold folds a part of the raw stream again, in memory, each partition with a
-// ledger of its own, and hands what comes out to fn in one piece a partition. It
-// publishes nothing. A part that does not begin at the stream's start opens
-// incidents anew that were open before it.
-func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options, part Raw, fn func(partition int, ch processor.Changes) error) error {
-	raw, err := js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
+// Body returns the body of the output at a sequence of the output stream.
+func Body(ctx context.Context, js jetstream.JetStream, seq uint64) ([]byte, error) {
+	m, err := at(ctx, js, subjects.OutputStream, seq)
+	if errors.Is(err, errNotFound) {
+		return nil, fmt.Errorf("the output at sequence %d has expired", seq)
 	}
-	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
-	if err != nil {
-		return err
-	}
-	opts.Era = Era(raw.CachedInfo().Created)
-	for p := range n {
-		l := processor.NewLedger(opts)
-		end, err := part.end(ctx, js, p)
-		if err == nil {
-			err = refold(ctx, raw, p, l, part, end)
-		}
-		if err != nil {
-			return fmt.Errorf("partition %d: %w", p, err)
-		}
-		if err := fn(p, l.Take()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unlimited is room for whatever comes out of a stream.
-const unlimited = 1 << 30
-
-// limit is where a partition's part ends: after a sequence, if it is bounded by
-// one, and after a time, of which zero means no limit. The ledger's clock is then set to the time, as ticks do
-// for workers; the ticks themselves have expired.
-type limit struct {
-	bounded bool
-	seq     uint64
-	time    time.Time
-}
-
-func (part Raw) end(ctx context.Context, js jetstream.JetStream, p int) (limit, error) {
-	if !part.Committed {
-		return limit{time: part.To}, nil
-	}
-	cur, _, err := readCursor(ctx, js, p)
-	return limit{bounded: true, seq: cur.Seq, time: cur.Time}, err
-}
-
-func (l limit) passed(meta *jetstream.MsgMetadata) bool {
-	return l.bounded && meta.Sequence.Stream > l.seq || !l.time.IsZero() && meta.Timestamp.After(l.time)
-}
-
-// errEnd ends the reading of a part.
-var errEnd = errors.New("end of the part")
-
-func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledger, part Raw, end limit) error {
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects.Raw(p)}
-	if !part.From.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &part.From
-	}
-	c, err := raw.OrderedConsumer(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	err = each(ctx, c, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if end.passed(meta) {
-			return errEnd
-		}
-		l.Fold(message(m, meta), unlimited)
-		if part.Progress != nil {
-			part.Progress(meta.NumPending)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnd) {
-		return err
-	}
-	l.Settle(end.time, unlimited)
-	return nil
+	return m.Data, err
 }

@@ -19,12 +19,20 @@ var errFenced = errors.New("another worker took the partition")
 // partition is one partition of the raw stream that this worker owns: its
 // ledger, and the revisions by which its writes are compared and set.
 type partition struct {
-	n      int
-	cur    Cursor // as last stored
-	rev    uint64 // of the stored cursor
-	revs   map[string]uint64
-	ledger *processor.Ledger
-	reader *reader
+	n    int
+	cur  Cursor // as last stored
+	rev  uint64 // of the stored cursor
+	revs map[string]uint64
+	// silencesRev is of the stored list of silences, 0 when there is none.
+	silencesRev uint64
+	ledger      *processor.Ledger
+	reader      *reader
+	// read is the sequence up to which the partition is known to be read, or is
+	// known to have lost something; seen are those folded since. See gap.
+	read uint64
+	seen []uint64
+	// surveyAt is when it is to be surveyed even if nothing presses.
+	surveyAt time.Time
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
 	// folded is the number of the last delivery that was folded: the loop checks
@@ -41,14 +49,14 @@ func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 		return nil, fmt.Errorf("fencing partition %d: %w", n, err)
 	}
 	w.reach(atFenced)
-	states, err := w.load(ctx, p)
+	states, silences, err := w.load(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("loading partition %d: %w", n, err)
 	}
 	p.ledger = processor.NewLedger(processor.Options{
 		Book: w.cfg.Book, Era: Era(p.cur.Created), Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen,
 	})
-	p.ledger.Restore(w.restorable(p.cur.Cursor), states)
+	p.ledger.Restore(w.restorable(p.cur.Cursor), states, silences)
 	if p.reader, err = w.read(ctx, p); err != nil {
 		return nil, fmt.Errorf("reading partition %d: %w", n, err)
 	}
@@ -71,11 +79,11 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 	if err != nil {
 		return err
 	}
-	created, err := w.created(ctx)
+	raw, err := w.rawInfo(ctx)
 	if err != nil {
 		return err
 	}
-	if cur, err = w.sameLife(ctx, cur, created); err != nil {
+	if cur, err = w.sameLife(ctx, cur, raw.Created.UTC()); err != nil {
 		return err
 	}
 	cur.Epoch++
@@ -92,17 +100,8 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 	if err != nil {
 		return err
 	}
-	p.cur, p.rev = cur, ack.Sequence
+	p.cur, p.rev, p.read = cur, ack.Sequence, max(cur.Seq, cur.Read)
 	return nil
-}
-
-// created returns when the raw stream was made.
-func (w *Worker) created(ctx context.Context) (time.Time, error) {
-	s, err := w.cfg.JS.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
-	}
-	return s.CachedInfo().Created.UTC(), nil
 }
 
 // sameLife checks that the cursor speaks of the raw stream as it is. When the
@@ -128,7 +127,7 @@ func (w *Worker) sameLife(ctx context.Context, cur Cursor, created time.Time) (C
 		Msgf("stream %s is not the one the cursor was written for; going on by time", subjects.RawStream)
 	cur.Created = created
 	seq, err := w.seqAfter(ctx, cur.RawTime)
-	cur.Seq = seq
+	cur.Seq, cur.Read = seq, 0
 	return cur, err
 }
 
@@ -146,67 +145,82 @@ func (w *Worker) seqAfter(ctx context.Context, t time.Time) (uint64, error) {
 	return c.CachedInfo().Delivered.Stream, nil
 }
 
-// load reads the partition's incident states, up to the fence: what stands
-// before it is complete, and nothing that counts can come after it.
-func (w *Worker) load(ctx context.Context, p *partition) ([]*processor.Incident, error) {
+// load reads the partition's incident states and its silences, up to the fence:
+// what stands before it is complete, and nothing that counts can come after it.
+func (w *Worker) load(ctx context.Context, p *partition) (states []*processor.Incident, silences processor.Silences, err error) {
 	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.OutputStream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		FilterSubjects: []string{
-			subjects.PartitionStates(p.n), subjects.Cursor(p.n),
+			subjects.PartitionStates(p.n), subjects.SilencedIn(p.n), subjects.Cursor(p.n),
 		},
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
 	})
 	if err != nil {
-		return nil, err
+		return nil, silences, err
 	}
 	defer func() { _ = w.cfg.JS.DeleteConsumer(ctx, subjects.OutputStream, c.CachedInfo().Name) }()
 	msgs, err := c.Messages(jetstream.PullMaxMessages(1000), jetstream.PullExpiry(pullExpiry))
 	if err != nil {
-		return nil, err
+		return nil, silences, err
 	}
 	defer msgs.Stop()
-	stop := context.AfterFunc(ctx, msgs.Stop)
-	defer stop()
-	var states []*processor.Incident
+	defer context.AfterFunc(ctx, msgs.Stop)()
 	for next := uint64(1); ; next++ {
 		msg, err := msgs.Next()
 		if err != nil {
-			return nil, err
+			return nil, silences, err
 		}
 		meta, err := contiguous(msg, next)
 		if err != nil {
-			return nil, err
+			return nil, silences, err
 		}
-		if msg.Subject() == subjects.Cursor(p.n) {
+		switch msg.Subject() {
+		case subjects.Cursor(p.n):
 			if meta.Sequence.Stream != p.rev {
-				return nil, errFenced
+				err = errFenced
 			}
-			return states, nil
+			return states, silences, err
+		case subjects.SilencedIn(p.n):
+			silences, err = p.silences(msg, meta)
+		default:
+			states, err = p.state(states, msg, meta)
 		}
-		if in, err := p.state(msg, meta); err != nil {
-			return nil, err
-		} else if in != nil {
-			states = append(states, in)
+		if err != nil {
+			return nil, silences, err
 		}
 		w.reach(atLoading)
 		if w.mutated(noFenceLoad) && meta.NumPending < 20 {
-			return states, nil
+			return states, silences, nil
 		}
 	}
 }
 
-// state reads one stored incident; an empty body is one that was forgotten.
-func (p *partition) state(msg jetstream.Msg, meta *jetstream.MsgMetadata) (*processor.Incident, error) {
+// state adds one stored incident; an empty body is one that was forgotten.
+func (p *partition) state(states []*processor.Incident, msg jetstream.Msg, meta *jetstream.MsgMetadata) ([]*processor.Incident, error) {
 	if len(msg.Data()) == 0 {
-		return nil, nil
+		return states, nil
 	}
 	in := &processor.Incident{}
 	if err := json.Unmarshal(msg.Data(), in); err != nil {
-		return nil, fmt.Errorf("state %s: %w", msg.Subject(), err)
-	}
-	if in.Schema != processor.IncidentSchema {
-		return nil, fmt.Errorf("state %s has the form %q, this falconer writes %q: run one version of falconer only", msg.Subject(), in.Schema, processor.IncidentSchema)
+		return states, fmt.Errorf("state %s: %w", msg.Subject(), err)
 	}
 	p.revs[in.Fingerprint] = meta.Sequence.Stream
-	return in, nil
+	return append(states, in), checkForm(msg.Subject(), in.Schema, processor.IncidentSchema)
+}
+
+// silences reads the stored list of silences.
+func (p *partition) silences(msg jetstream.Msg, meta *jetstream.MsgMetadata) (list processor.Silences, err error) {
+	p.silencesRev = meta.Sequence.Stream
+	if err := json.Unmarshal(msg.Data(), &list); err != nil {
+		return list, fmt.Errorf("state %s: %w", msg.Subject(), err)
+	}
+	return list, checkForm(msg.Subject(), list.Schema, processor.SilencesSchema)
+}
+
+// checkForm refuses what another version of Falconer has stored.
+func checkForm(subject, found, want string) error {
+	if found != want {
+		return fmt.Errorf("state %s has the form %q, this falconer writes %q: run one version of falconer only", subject, found, want)
+	}
+	return nil
 }

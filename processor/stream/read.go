@@ -58,7 +58,7 @@ func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 		return nil, err
 	}
 	// The stream may have been made anew since the fence looked at it.
-	if created, err := w.created(ctx); err != nil || !created.Equal(p.cur.Created) {
+	if raw, err := w.rawInfo(ctx); err != nil || !raw.Created.Equal(p.cur.Created) {
 		return nil, errors.Join(err, fmt.Errorf("stream %s was made anew just now", subjects.RawStream))
 	}
 	msgs, err := c.Messages(jetstream.PullMaxMessages(w.cfg.Prefetch), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(2*time.Second))
@@ -101,6 +101,16 @@ func (r *reader) stop() {
 func message(msg jetstream.Msg, meta *jetstream.MsgMetadata) processor.Message {
 	return processor.Message{
 		Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(msg.Subject()),
-		Data: msg.Data(), Tick: subjects.IsTick(msg.Subject()),
+		Data: msg.Data(), Kind: kindOf(msg.Subject()),
 	}
+}
+
+func kindOf(subject string) processor.MessageKind {
+	switch {
+	case subjects.IsTick(subject):
+		return processor.TickMessage
+	case subjects.IsSilence(subject):
+		return processor.SilenceMessage
+	}
+	return processor.AlertMessage
 }

@@ -84,12 +84,18 @@ func alert(i, distinct int) (subject string, data []byte) {
 	return "falco.warning." + processor.Slug(rule), data
 }
 
-// publish stores n alerts and returns when all are acknowledged.
+// publish stores the first n alerts and returns when all are acknowledged.
 func publish(t *testing.T, js jetstream.JetStream, n, distinct int) {
+	t.Helper()
+	publishFrom(t, js, 0, n, distinct)
+}
+
+// publishFrom stores the n alerts from the given one on.
+func publishFrom(t *testing.T, js jetstream.JetStream, from, n, distinct int) {
 	t.Helper()
 	var futures []jetstream.PubAckFuture
 	for i := range n {
-		subject, data := alert(i, distinct)
+		subject, data := alert(from+i, distinct)
 		f, err := js.PublishAsync(subject, data)
 		require.NoError(t, err)
 		futures = append(futures, f)
@@ -180,10 +186,20 @@ func rawMessages(t *testing.T, raw jetstream.Stream, p int) (out []processor.Mes
 		require.NoError(t, err)
 		out = append(out, processor.Message{
 			Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(m.Subject()),
-			Data: m.Data(), Tick: subjects.IsTick(m.Subject()),
+			Data: m.Data(), Kind: kindOf(m.Subject()),
 		})
 	}
 	return out
+}
+
+func kindOf(subject string) processor.MessageKind {
+	switch {
+	case subjects.IsTick(subject):
+		return processor.TickMessage
+	case subjects.IsSilence(subject):
+		return processor.SilenceMessage
+	}
+	return processor.AlertMessage
 }
 
 func encode(t *testing.T, v any) []byte {
@@ -196,7 +212,7 @@ func encode(t *testing.T, v any) []byte {
 // requireExact compares everything published with the oracle.
 func requireExact(t *testing.T, js jetstream.JetStream, b processor.Book) {
 	t.Helper()
-	want, got := oracle(t, js, b), outputs(t, js, subjects.Reports, subjects.Tasks, subjects.Dead)
+	want, got := oracle(t, js, b), outputs(t, js, subjects.Reports, subjects.Tasks, subjects.DeadLetters)
 	for s := range want {
 		require.Equal(t, string(want[s]), string(got[s]), "%s", s)
 	}
@@ -352,7 +368,9 @@ func TestReplayOfWhatIsCommittedGivesWhatWasPublished(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, raw.Purge(t.Context(), jetstream.WithPurgeSubject("falconer.tick.*")))
 	again := map[string][]byte{}
-	err = stream.Refold(t.Context(), js, processor.Options{Book: b}, stream.Raw{Committed: true}, func(_ int, ch processor.Changes) error {
+	cursors, err := stream.Cursors(t.Context(), js)
+	require.NoError(t, err)
+	err = stream.Refold(t.Context(), js, processor.Options{Book: b}, stream.Raw{Upto: cursors}, func(_ int, ch processor.Changes) error {
 		for _, r := range ch.Reports {
 			again[stream.ReportSubject(&r)] = encode(t, r)
 		}

@@ -164,6 +164,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-second.C:
 			w.rebalance(work)
 			w.verify(work)
+			w.survey(work)
 			w.ticks()
 		case <-beat.C:
 			w.commitIfDue(work)

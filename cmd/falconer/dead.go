@@ -1,0 +1,204 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"falconer/processor"
+	"falconer/processor/stream"
+	"falconer/subjects"
+)
+
+func (a *app) deadCommand() *cobra.Command {
+	var records map[string]stream.Replayed
+	c := a.outputCommand("List, show, follow and replay alerts that could not be understood", listing{
+		noun: "dead", header: "TIME\tSEQ\tSIZE\tSUBJECT\tREPLAYED\tREASON",
+		before: func(ctx context.Context, js jetstream.JetStream) (err error) {
+			records, err = stream.ListReplayed(ctx, js)
+			return err
+		},
+		filters: func(string) []string { return []string{subjects.DeadLetters} },
+		line: func(o stream.Output) (string, bool, error) {
+			var d processor.DeadLetter
+			err := decode(o, &d)
+			return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s", clock(d.Time), d.Seq, d.Size, brief(d.Subject), replayMark(records, o.ID), d.Reason), true, err
+		},
+		show: func(o stream.Output) (string, error) {
+			var d processor.DeadLetter
+			err := decode(o, &d)
+			text, _ := d.Text()
+			return fmt.Sprintf("Sequence %d of the raw stream, %s, published to %s\nReason: %s\nSHA-256: %s\n%s\n%s\n", d.Seq, clock(d.Time), d.Subject, d.Reason, d.SHA256, replayStory(records, o.ID), text), err
+		},
+		find: func(id string) ([]string, func(stream.Output) bool) {
+			if strings.Trim(id, "0123456789") != "" || id == "" {
+				return nil, nil
+			}
+			return []string{"falconer.dead." + id}, func(stream.Output) bool { return true }
+		},
+		beside: func(o stream.Output) (any, bool) {
+			rec, ok := records[o.ID]
+			return rec, ok
+		},
+	})
+	c.AddCommand(a.deadReplayCommand())
+	return c
+}
+
+// replayMark is the cell of a letter that says whether it was replayed.
+func replayMark(records map[string]stream.Replayed, id string) string {
+	rec, ok := records[id]
+	switch {
+	case !ok:
+		return "no"
+	case rec.RawSeq == 0:
+		return "unfinished"
+	}
+	return fmt.Sprintf("as %d", rec.RawSeq)
+}
+
+// replayStory is a line that says what became of a letter, or nothing.
+func replayStory(records map[string]stream.Replayed, id string) string {
+	rec, ok := records[id]
+	switch {
+	case !ok:
+		return ""
+	case rec.RawSeq == 0:
+		return fmt.Sprintf("Replay begun %s by %s and not finished: \"falconer dead replay %d\" finishes it\n", clock(rec.At), processor.Visible(rec.By), rec.Seq)
+	}
+	return fmt.Sprintf("Replayed %s by %s as sequence %d\n", clock(rec.At), processor.Visible(rec.By), rec.RawSeq)
+}
+
+func (a *app) deadReplayCommand() *cobra.Command {
+	var all bool
+	var by string
+	c := &cobra.Command{
+		Use:   "replay SEQ...",
+		Short: "Publish alerts again, each once, when what made them fail is mended",
+		Long: `Publish the alerts of dead letters again, with the bytes they had, on the subjects
+they came from: for when a playbook that failed is mended, or falconer has learned
+to read them. Workers with the mended playbooks must be running by then; an alert
+that fails again makes a new dead letter.
+
+An alert is published once, however often this is run, by however many, and
+whatever crashes: the record beside the letter, falconer.dead.SEQ.replayed, says
+where it stands now. The dead letter stays until it expires.`,
+		Example: "  falconer dead replay 4711\n  falconer dead replay --all",
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return errors.New(`give the sequences of dead letters, as in "falconer dead list", or --all`)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seqs, err := sequences(args)
+			if err != nil {
+				return misuse{err}
+			}
+			return a.deadReplay(cmd.Context(), seqs, all, cmp.Or(by, whoami()))
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "every dead letter that was not replayed yet")
+	c.Flags().StringVar(&by, "by", "", "who does this, for the record (default: user and host)")
+	return a.jsonFlag(c)
+}
+
+func sequences(args []string) (seqs []uint64, err error) {
+	for _, arg := range args {
+		seq, err := strconv.ParseUint(arg, 10, 64)
+		if err != nil || seq == 0 {
+			return nil, fmt.Errorf("%q is no sequence of a dead letter: see \"falconer dead list\"", arg)
+		}
+		seqs = append(seqs, seq)
+	}
+	return seqs, nil
+}
+
+// whoami is the user and the host, as far as they are known.
+func whoami() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+func (a *app) deadReplay(ctx context.Context, seqs []uint64, all bool, by string) error {
+	nc, js, err := a.connect("dead replay")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if all {
+		if seqs, err = unreplayed(ctx, js); err != nil {
+			return err
+		}
+	}
+	again := &stream.Again{JS: js, By: by}
+	done, failed := 0, 0
+	for _, seq := range seqs {
+		rec, fresh, err := again.Replay(ctx, seq)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			failed++
+			a.say("%d: not replayed: %v", seq, err)
+			continue
+		case fresh:
+			done++
+		}
+		if err := a.sayReplayed(rec, fresh); err != nil {
+			return err
+		}
+	}
+	a.say("%d replayed, %d replayed before, %d failed.", done, len(seqs)-done-failed, failed)
+	if failed > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+// unreplayed lists the letters that have no finished replay, oldest first.
+func unreplayed(ctx context.Context, js jetstream.JetStream) (seqs []uint64, err error) {
+	records, err := stream.ListReplayed(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	err = stream.List(ctx, js, []string{subjects.DeadLetters}, func(o stream.Output) error {
+		var d processor.DeadLetter
+		if records[o.ID].RawSeq > 0 {
+			return nil
+		}
+		err := decode(o, &d)
+		seqs = append(seqs, d.Seq)
+		return err
+	})
+	slices.Sort(seqs)
+	return seqs, err
+}
+
+func (a *app) sayReplayed(rec stream.Replayed, fresh bool) (err error) {
+	switch {
+	case a.asJSON:
+		return a.printJSON(rec)
+	case fresh:
+		_, err = fmt.Fprintf(a.out, "%d: replayed as sequence %d\n", rec.Seq, rec.RawSeq)
+	default:
+		_, err = fmt.Fprintf(a.out, "%d: already replayed at %s as sequence %d\n", rec.Seq, clock(rec.At), rec.RawSeq)
+	}
+	return err
+}

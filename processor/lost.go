@@ -1,0 +1,69 @@
+package processor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// RuleLost is the rule of the incident that says that alerts were lost: the raw
+// stream dropped them before they were read. Falconer raises it itself.
+const RuleLost = "Falconer: alerts lost before they were read"
+
+// Gap is a part of the raw stream that was dropped before its partition was read.
+type Gap struct {
+	Partition int
+	// First and Last bound it by sequence.
+	First, Last uint64
+	// Messages is how many sequences between them were not seen: at most so many
+	// alerts of the partition are lost, since others' messages stand there too.
+	Messages uint64
+	// Time is the broker's time of the next message that was read.
+	Time time.Time
+}
+
+// alert says what happened in the form in which Falco would.
+func (g Gap) alert() *Alert {
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	return &Alert{
+		Rule: RuleLost, Source: SourceInternal, Priority: Critical, Time: brokerTime(g.Time),
+		Output: fmt.Sprintf("%s: partition %d, sequences %d to %d, at most %d alerts", RuleLost, g.Partition, g.First, g.Last, g.Messages),
+		Fields: map[string]string{
+			"falconer.partition": strconv.Itoa(g.Partition), "falconer.first_seq": number(g.First),
+			"falconer.last_seq": number(g.Last), "falconer.at_most": number(g.Messages),
+		},
+	}
+}
+
+// Lost folds the news of a gap into an incident of its own, one a partition. It
+// takes no part in the sums of alerts. It returns false, and has done nothing,
+// when room ran out: Take then, and tell it again.
+func (l *Ledger) Lost(g Gap, room int) bool {
+	if l.Pending()+perAlert > room {
+		return false
+	}
+	a := g.alert()
+	e := examined{alert: a, hash: eventHash(a)}
+	e.identity, e.verdict = l.classify(a)
+	e.identity.Fields = []string{"falconer.partition"}
+	e.fingerprint, e.values = Fingerprint(a, e.identity)
+	sum := sha256.Sum256([]byte(a.Output))
+	e.sum = hex.EncodeToString(sum[:])
+	l.count(Message{Seq: g.First, Time: g.Time}, e)
+	l.cur.Totals.Gaps++
+	l.cur.Totals.Lost += g.Messages
+	return true
+}
+
+// classify asks the book about news of Falconer's own, which no playbook that
+// fails may hide.
+func (l *Ledger) classify(a *Alert) (id Identity, v Verdict) {
+	defer func() {
+		if recover() != nil {
+			id, v = Identity{}, Verdict{Severity: CriticalSeverity}
+		}
+	}()
+	return l.opts.Book.Identity(a), l.opts.Book.Judge(a)
+}

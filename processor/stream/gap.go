@@ -1,0 +1,158 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// The raw stream drops its oldest messages when it is full or they are old,
+// whether they were read or not. A partition's messages stand between those of
+// others, so that a jump from one sequence to a later one is nothing odd. It is a
+// gap when the stream has since dropped what stood between: then nobody can say
+// any more that none of it was the partition's.
+
+// saw notes that the message at seq was folded.
+func (p *partition) saw(seq uint64) { p.seen = append(p.seen, seq) }
+
+// gap returns what the stream, which now begins at first, has dropped between the
+// messages that the partition has read since it was checked.
+func (p *partition) gap(first uint64) (g processor.Gap, lost bool) {
+	g.Partition = p.n
+	before := p.read
+	for _, seq := range p.seen {
+		if last := min(seq, first) - 1; last > before {
+			if g.Messages == 0 {
+				g.First = before + 1
+			}
+			g.Last = last
+			g.Messages += last - before
+		}
+		before = max(before, seq)
+	}
+	return g, g.Messages > 0
+}
+
+// checked notes that what was seen is accounted for.
+func (p *partition) checked() {
+	if n := len(p.seen); n > 0 {
+		p.read, p.seen = max(p.read, p.seen[n-1]), p.seen[:0]
+	}
+}
+
+// noteGaps looks for gaps before every commit, so that a cursor never passes one
+// that is not recorded with it. A partition whose commit has no room for the news
+// is held back until the next.
+func (w *Worker) noteGaps(ctx context.Context) (held map[int]bool) {
+	unchecked := false
+	for _, p := range w.owned {
+		unchecked = unchecked || len(p.seen) > 0
+	}
+	if !unchecked {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
+	defer cancel()
+	raw, err := w.rawInfo(ctx)
+	if err != nil {
+		w.cfg.Log.Warn().Err(err).Msg("gaps not looked for; they are with the next commit")
+		return nil
+	}
+	held = map[int]bool{}
+	for n, p := range w.owned {
+		held[n] = !w.noteGap(p, raw.State.FirstSeq)
+	}
+	return held
+}
+
+// noteGap tells the ledger what the partition has lost, if anything. It returns
+// false when there is no room for it now.
+func (w *Worker) noteGap(p *partition, first uint64) bool {
+	if g, lost := p.gap(first); lost {
+		g.Time = p.ledger.Cursor().RawTime
+		// A batch has room for the news of one partition beyond what is pending.
+		if !p.ledger.Lost(g, w.room(p)+processor.MinRoom) {
+			return false
+		}
+		w.cfg.Log.Error().Int("partition", p.n).Uint64("first", g.First).Uint64("last", g.Last).Uint64("at_most", g.Messages).
+			Msgf("%s dropped messages before they were read; its max_age or max_bytes is too small for the backlog, or workers are too few", subjects.RawStream)
+	}
+	p.checked()
+	return true
+}
+
+// survey keeps what the cursors say ahead of the stream's beginning. A quiet
+// partition is proven to be read up to now when the beginning comes half way to
+// it, and from time to time, since many messages may grow old in one moment. Else
+// its next message would look as if others were lost.
+func (w *Worker) survey(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	raw, err := w.rawInfo(ctx)
+	if err != nil {
+		return // the next second will do
+	}
+	state, now := raw.State, w.cfg.Now()
+	half := state.FirstSeq + (state.LastSeq-min(state.LastSeq, state.FirstSeq))/2
+	for _, p := range w.owned {
+		if p.read >= half && now.Before(p.surveyAt) {
+			continue
+		}
+		if err := w.surveyPartition(ctx, p, state.LastSeq); err != nil {
+			w.cfg.Log.Debug().Err(err).Int("partition", p.n).Msg("partition not surveyed")
+			continue
+		}
+		p.surveyAt = now.Add(surveyEvery(raw.Config.MaxAge))
+	}
+}
+
+// surveyEvery is how often a quiet partition is surveyed when nothing presses.
+func surveyEvery(maxAge time.Duration) time.Duration {
+	if maxAge == 0 {
+		return time.Hour
+	}
+	return min(time.Hour, maxAge/4)
+}
+
+// surveyPartition proves that a quiet partition is read up to last, which was the
+// end of the stream just now: the stream's leader holds nothing more for it. A
+// consumer could not tell, since the server that it runs on may lag behind. The
+// stream's beginning is asked for after that, so that what was dropped meanwhile
+// is not taken for read.
+func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64) error {
+	if last <= p.read || len(p.seen) > 0 {
+		return nil
+	}
+	for _, subject := range subjects.Raw(p.n) {
+		if _, err := nextOf(ctx, w.cfg.JS, subjects.RawStream, subject, p.read+1); !errors.Is(err, errNotFound) {
+			return err // nil when something waits
+		}
+	}
+	after, err := w.rawInfo(ctx)
+	if err != nil {
+		return err
+	}
+	p.saw(last + 1) // as if the next message were read
+	if !w.noteGap(p, after.State.FirstSeq) {
+		p.seen = p.seen[:0]
+		return nil
+	}
+	p.read = last
+	w.moved = earliest(w.moved, w.cfg.Now())
+	return nil
+}
+
+// rawInfo asks the raw stream's leader for its extent and limits.
+func (w *Worker) rawInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	s, err := w.cfg.JS.Stream(ctx, subjects.RawStream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, err)
+	}
+	return s.CachedInfo(), nil
+}
