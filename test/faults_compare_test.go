@@ -53,7 +53,9 @@ func (r *faultRun) differences() []string {
 	out = append(out, r.witness.requireWhole(func(o output) int { return partitionOf[o.id()] })...)
 	out = append(out, r.sameBytes(raw, got)...)
 	out = append(out, r.ghosts()...)
-	out = append(out, r.bounded(len(got)-len(r.overwritten))...)
+	if len(out) == 0 {
+		out = append(out, r.bounded(len(got)-len(r.overwritten))...)
+	}
 	if r.remade == 0 {
 		out = append(out, r.replayDiffers()...)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,7 +24,8 @@ type injector struct {
 	inject func(*faultRun) error
 }
 
-// injectors are all of them. Their weights say how often they are drawn.
+// injectors are all of them. Their weights say how often they
+// come.
 func injectors() []injector {
 	return []injector{
 		{"worker: SIGKILL", 6, "", (*faultRun).killWorker},
@@ -51,24 +53,28 @@ func injectors() []injector {
 // play draws faults for so long, about one a second beside those that the workers
 // do to themselves.
 func (r *faultRun) play(d time.Duration) {
-	var all []injector
-	sum := 0
-	for _, i := range injectors() {
-		if i.only == "" || i.only == r.cluster.kind() {
-			all, sum = append(all, i), sum+i.weight
-		}
-	}
 	r.armed.Store(true)
+	var deck []injector
 	for over := time.Now().Add(d); time.Now().Before(over) && !r.t.Failed(); {
 		pause(context.Background(), time.Duration(300+r.rng.IntN(900))*time.Millisecond)
-		n := r.rng.IntN(sum)
-		for _, i := range all {
-			if n -= i.weight; n < 0 {
-				r.inject(i)
-				break
-			}
+		if len(deck) == 0 {
+			deck = r.shuffled()
+		}
+		r.inject(deck[0])
+		deck = deck[1:]
+	}
+}
+
+// shuffled is a deck with as many cards of each fault as it weighs, so that none
+// is left out for long.
+func (r *faultRun) shuffled() (deck []injector) {
+	for _, i := range injectors() {
+		if i.only == "" || i.only == r.cluster.kind() {
+			deck = append(deck, slices.Repeat([]injector{i}, i.weight)...)
 		}
 	}
+	r.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	return deck
 }
 
 // inject makes one fault happen and counts it.
