@@ -18,6 +18,12 @@ const (
 	Dead    = "falconer.dead.*"
 	Cursors = "falconer.cursor.*"
 	States  = "falconer.incident.*.*"
+	Ticks   = ticks
+	// Own matches all of Falconer's subjects.
+	Own = "falconer.>"
+	// Partitioned matches the alerts that the transform of FALCO has spread.
+	Partitioned = rawRoot + ">"
+
 	ticks   = "falconer.tick.*"
 	rawRoot = "falconer.raw."
 )

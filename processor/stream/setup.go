@@ -59,16 +59,21 @@ func Setup(ctx context.Context, js jetstream.JetStream, layout subjects.Layout) 
 
 // checkServer refuses a server without JetStream or older than exactness needs.
 func checkServer(nc *nats.Conn, replicas int) error {
-	least := minServerR1
-	if replicas > 1 {
-		least = minServerR3
-	}
+	least := oldest(replicas)
 	have := nc.ConnectedServerVersion()
 	if older(have, least) {
 		return fmt.Errorf("nats-server %s at %s is too old: Falconer commits in atomic batches, which are sound from %s on with %d replica(s); upgrade the server",
 			have, nc.ConnectedUrlRedacted(), least, replicas)
 	}
 	return nil
+}
+
+// oldest is the oldest server that is sound with so many replicas.
+func oldest(replicas int) string {
+	if replicas > 1 {
+		return minServerR3
+	}
+	return minServerR1
 }
 
 // older compares versions of the form 2.12.14; what follows a dash is ignored.

@@ -1,0 +1,219 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"falconer/processor"
+	"falconer/subjects"
+)
+
+// workers tells who works.
+func (c *chart) workers() []Finding {
+	st := c.second.status
+	if len(st.Members) == 0 {
+		return []Finding{wrong("no worker is running; "+wait(st.Lag), "falconer run, with the same --nats; a worker that was killed leaves the list after "+span(subjects.MemberTTL))}
+	}
+	names := make([]string, len(st.Members))
+	for i, m := range st.Members {
+		names[i] = m.ID
+	}
+	return ok(count(len(names), "worker") + ": " + some(names))
+}
+
+// partitions tells which partitions nobody has, or somebody has and does not
+// work. Without workers there is nothing to add.
+func (c *chart) partitions() []Finding {
+	if len(c.second.status.Members) == 0 {
+		return nil
+	}
+	var never, gone, stuck, fought []int
+	var owners []string
+	for _, p := range c.second.status.Partitions {
+		was := c.before(p.Partition)
+		switch {
+		case p.Epoch == 0:
+			never = append(never, p.Partition)
+		case was.Lag > 0 && p.Lag > 0 && p.Seq == was.Seq:
+			stuck, owners = append(stuck, p.Partition), append(owners, p.Owner)
+		case !p.Live:
+			gone = append(gone, p.Partition)
+		case p.Epoch > was.Epoch+1:
+			fought = append(fought, p.Partition)
+		}
+	}
+	var out []Finding
+	add := func(which []int, f Finding) {
+		if len(which) > 0 {
+			f.Found = numbers(which) + ": " + f.Found
+			out = append(out, f)
+		}
+	}
+	slices.Sort(owners)
+	owners = slices.Compact(owners)
+	add(stuck, wrong("alerts wait and the cursor did not move for "+span(c.observed()), "look into the log of "+some(owners)+": when FALCONER takes no commit it says why; else restart it"))
+	add(gone, warn("the owner is gone and nobody took over yet", "run falconer doctor again in "+span(2*subjects.MemberTTL)+"; if it stays so, look into the workers' logs: may they write falconer.cursor.*?"))
+	add(never, warn("no worker has ever taken it", "run falconer doctor again in "+span(subjects.MemberTTL)+"; if it stays so, look into the workers' logs"))
+	add(fought, warn("changed hands several times while observing", "see that no two workers have the same --id, and that the workers' clocks and connections are steady"))
+	if len(out) == 0 {
+		return ok(fmt.Sprintf("all %d have a live owner", len(c.second.status.Partitions)))
+	}
+	return out
+}
+
+// before is a partition in the first sample.
+func (c *chart) before(partition int) PartitionStatus {
+	for _, p := range c.first.status.Partitions {
+		if p.Partition == partition {
+			return p
+		}
+	}
+	return PartitionStatus{}
+}
+
+// When a backlog is worth a word.
+const (
+	fresh   = 10 * time.Second // an alert may wait so long without a word
+	anHour  = time.Hour
+	aMargin = 24 * time.Hour
+)
+
+// backlog tells whether alerts wait, and whether they are read before FALCO lets
+// them go, by age or by size.
+func (c *chart) backlog() []Finding {
+	st := c.second.status
+	if st.Lag == 0 {
+		return ok("no alert waits")
+	}
+	oldest := c.oldestUnread()
+	if oldest == nil {
+		return []Finding{note(wait(st.Lag), "falconer status shows where")}
+	}
+	age := c.second.raw.TimeStamp.Sub(oldest.Time)
+	f := Finding{Level: LevelOK, Found: wait(st.Lag) + ", the oldest for " + span(max(age, 0))}
+	if age < fresh {
+		return []Finding{f}
+	}
+	grows := st.Lag >= c.first.status.Lag
+	if grows {
+		f.Level, f.Next = LevelWarn, "start more workers (falconer run); one partition is one worker's work: falconer status shows where alerts wait"
+		f.Found += "; they did not get fewer in " + span(c.observed())
+	}
+	if loss, known := c.loss(oldest.Seq, age, grows); known {
+		return []Finding{f, loss}
+	}
+	return []Finding{f}
+}
+
+func wait(alerts uint64) string {
+	if alerts == 1 {
+		return "1 alert waits"
+	}
+	return count(alerts, "alert") + " wait"
+}
+
+func (c *chart) oldestUnread() *kept {
+	var oldest *kept
+	for _, m := range c.unread {
+		if oldest == nil || m.Seq < oldest.Seq {
+			oldest = m
+		}
+	}
+	return oldest
+}
+
+// loss tells when FALCO drops the oldest unread alert: by its age, or because
+// newer ones need the room. If the backlog shrinks, only age counts.
+func (c *chart) loss(oldest uint64, age time.Duration, grows bool) (Finding, bool) {
+	cfg := c.second.raw.Config
+	left, why := aMargin, ""
+	if byAge := max(cfg.MaxAge-age, 0); cfg.MaxAge > 0 && byAge < min(left, cfg.MaxAge/2) {
+		left, why = byAge, "by its age (max_age "+span(cfg.MaxAge)+")"
+	}
+	if bySize, known := c.evicted(oldest); known && grows && bySize < left {
+		left, why = bySize, "for want of room (max_bytes "+size(cfg.MaxBytes)+"), at the present rate"
+	}
+	if why == "" {
+		return Finding{}, false
+	}
+	f := warn("FALCO drops the oldest unread alert in "+span(left)+" "+why,
+		"start workers (falconer run) now, or let FALCO keep more: nats stream edit FALCO --max-age ... --max-bytes ...")
+	if left < anHour {
+		f.Level = LevelWrong
+	}
+	return f, true
+}
+
+// evicted estimates when FALCO, which drops its oldest when it is full, comes to
+// a sequence.
+func (c *chart) evicted(seq uint64) (time.Duration, bool) {
+	raw := c.second.raw
+	rate := c.bytesPerSecond()
+	if raw.Config.MaxBytes <= 0 || rate <= 0 || raw.State.Msgs == 0 {
+		return 0, false
+	}
+	average := float64(raw.State.Bytes) / float64(raw.State.Msgs)
+	room := float64(max(raw.Config.MaxBytes-int64(raw.State.Bytes), 0)) + float64(seq-min(seq, raw.State.FirstSeq))*average
+	seconds := room / rate
+	if seconds > (365 * 24 * time.Hour).Seconds() {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)), true
+}
+
+// lost tells of alerts that FALCO dropped before they were read.
+func (c *chart) lost() []Finding {
+	var gaps []int
+	for _, p := range c.second.status.Partitions {
+		if p.Gap {
+			gaps = append(gaps, p.Partition)
+		}
+	}
+	if len(gaps) == 0 {
+		return ok("FALCO has dropped none that waits to be read")
+	}
+	return []Finding{wrong(numbers(gaps)+": FALCO has dropped messages after the cursor; alerts may be lost for good",
+		"keep workers running, and let FALCO keep more: nats stream edit FALCO --max-age ... --max-bytes ...")}
+}
+
+// deadLetters tells of alerts that were not understood.
+func (c *chart) deadLetters() []Finding {
+	if c.dead == 0 || c.newestDead == nil {
+		return ok("none")
+	}
+	d := c.newestDead
+	next := fmt.Sprintf("falconer dead show %d", d.Seq)
+	now := c.streams[subjects.OutputStream].info.TimeStamp
+	age := max(now.Sub(d.Time), 0)
+	f := note(fmt.Sprintf("%s not understood, the newest %s ago: %s", count(c.dead, "alert"), span(age), processor.Visible(d.Reason)), next)
+	if age < aMargin {
+		f.Level = LevelWarn
+	}
+	return []Finding{f}
+}
+
+// totals tells whether what became of the alerts adds up.
+func (c *chart) totals() []Finding {
+	var bad []int
+	for _, p := range c.second.status.Partitions {
+		if !p.Totals.Balanced() {
+			bad = append(bad, p.Partition)
+		}
+	}
+	if len(bad) > 0 {
+		return []Finding{wrong(numbers(bad)+": the totals do not add up", "report this as a fault of Falconer, with the output of: falconer status --json")}
+	}
+	return ok(count(c.second.status.Totals.In, "alert") + " taken, each accounted for")
+}
+
+// consumers tells of consumers that nobody took away. Each partition has one
+// while it is read, and others live for a minute.
+func (c *chart) consumers() []Finding {
+	have, parts := c.second.raw.State.Consumers, len(c.second.status.Partitions)
+	if parts == 0 || have <= 4*parts+16 {
+		return nil
+	}
+	return []Finding{warn(fmt.Sprintf("FALCO has %d consumers, %d partitions need about as many", have, parts),
+		"nats consumer report FALCO: remove those that nobody uses (nats consumer rm FALCO NAME)")}
+}
