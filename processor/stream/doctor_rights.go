@@ -22,8 +22,8 @@ type right struct {
 	allow, try string
 	body       string
 	header     nats.Header
-	// makes is the stream that only Setup needs the right for, once.
-	makes string
+	// mute says that nobody is there who would answer: silence is no refusal.
+	mute bool
 	// inspects says that the status cannot be read without it.
 	inspects bool
 }
@@ -75,20 +75,21 @@ func (c *chart) wanted() []right {
 			c.api("STREAM.MSG.GET."+s, "STREAM.MSG.GET."+s, `{"last_by_subj":"falconer.doctor"}`, true),
 			c.api("CONSUMER.CREATE."+s+".>", "CONSUMER.CREATE."+s+nobody, elsewhere, s == subjects.RawStream),
 			c.api("CONSUMER.INFO."+s+".*", "CONSUMER.INFO."+s+nobody, "", false),
-			c.api("CONSUMER.MSG.NEXT."+s+".*", "CONSUMER.MSG.NEXT."+s+nobody, "", false),
+			right{allow: c.asker.prefix + "CONSUMER.MSG.NEXT." + s + ".*", try: c.asker.prefix + "CONSUMER.MSG.NEXT." + s + nobody, mute: true},
 			c.api("CONSUMER.DELETE."+s+".*", "CONSUMER.DELETE."+s+nobody, "", s == subjects.RawStream))
 	}
 	out = append(out,
 		c.api("CONSUMER.CREATE."+members+".>", "CONSUMER.CREATE."+members+nobody+nobody, elsewhere, true),
 		c.api("CONSUMER.DELETE."+members+".*", "CONSUMER.DELETE."+members+nobody, "", true),
 		c.api("DIRECT.GET."+members+".>", "DIRECT.GET."+members+nobody, "", true),
-		right{allow: "$JS.FC." + members + ".>", try: "$JS.FC." + members + nobody + nobody})
+		right{allow: "$JS.FC." + members + ".>", try: "$JS.FC." + members + nobody + nobody, mute: true})
+	for i := range out {
+		out[i].mute = out[i].mute || out[i].header != nil && c.missing() > 0
+	}
 	for name, s := range c.streams {
 		out = append(out, c.api("STREAM.INFO."+name, "STREAM.INFO."+name, "", name != c.cfg.Layout.SourceStream))
 		if isCode(s.err, jetstream.JSErrCodeStreamNotFound) && name != c.cfg.Layout.SourceStream {
-			making := c.api("STREAM.CREATE."+name, "STREAM.CREATE."+name, `{"name":"elsewhere"}`, false)
-			making.makes = name
-			out = append(out, making)
+			out = append(out, c.api("STREAM.CREATE."+name, "STREAM.CREATE."+name, `{"name":"elsewhere"}`, false))
 		}
 	}
 	return out
@@ -105,8 +106,8 @@ func (c *chart) tryRights(ctx context.Context) {
 	together(len(rights), func(i int) {
 		r := rights[i]
 		m, err := c.asker.ask(ctx, &nats.Msg{Subject: r.try, Data: []byte(r.body), Header: r.header})
-		if errors.Is(err, nats.ErrNoResponders) {
-			err = nil // allowed, but nobody is there
+		if errors.Is(err, nats.ErrNoResponders) || r.mute && errors.Is(err, context.DeadlineExceeded) {
+			err = nil // it came through, and nobody was there
 		}
 		c.rights[i] = attempt{right: r, err: err, stored: m != nil && r.header != nil && acknowledged(m.Data)}
 	})

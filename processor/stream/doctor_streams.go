@@ -112,7 +112,7 @@ func copies(info *jetstream.StreamInfo) []Finding {
 	var out []Finding
 	if have := 1 + len(cl.Replicas) - len(offline); len(offline) > 0 {
 		f := warn(fmt.Sprintf("stream %s: %d of %d copies are there, offline: %s", name, have, info.Config.Replicas, strings.Join(offline, ", ")),
-			"start the servers that are offline, or replace them: nats stream cluster peer-remove "+name)
+			"start the servers that are offline; if they are gone for good: nats stream cluster evacuate "+name)
 		if 2*(have-1) <= info.Config.Replicas {
 			f.Found += "; one more failure stops the work"
 		}

@@ -35,7 +35,7 @@ func (c *chart) partitions() []Finding {
 		switch {
 		case p.Epoch == 0:
 			never = append(never, p.Partition)
-		case was.Lag > 0 && p.Lag > 0 && p.Seq == was.Seq:
+		case stands(was, p):
 			stuck, owners = append(stuck, p.Partition), append(owners, p.Owner)
 		case !p.Live:
 			gone = append(gone, p.Partition)
@@ -60,6 +60,19 @@ func (c *chart) partitions() []Finding {
 		return ok(fmt.Sprintf("all %d have a live owner", len(c.second.status.Partitions)))
 	}
 	return out
+}
+
+// stands tells that alerts wait in a partition whose cursor does not move.
+func stands(was, is PartitionStatus) bool { return was.Lag > 0 && is.Lag > 0 && is.Seq == was.Seq }
+
+func (c *chart) stuck() int {
+	n := 0
+	for _, p := range c.second.status.Partitions {
+		if stands(c.before(p.Partition), p) {
+			n++
+		}
+	}
+	return n
 }
 
 // before is a partition in the first sample.
@@ -97,13 +110,27 @@ func (c *chart) backlog() []Finding {
 	}
 	grows := st.Lag >= c.first.status.Lag
 	if grows {
-		f.Level, f.Next = LevelWarn, "start more workers (falconer run); one partition is one worker's work: falconer status shows where alerts wait"
+		f.Level, f.Next = LevelWarn, c.faster()
 		f.Found += "; they did not get fewer in " + span(c.observed())
 	}
 	if loss, known := c.loss(oldest.Seq, age, grows); known {
 		return []Finding{f, loss}
 	}
 	return []Finding{f}
+}
+
+// faster is what lets a backlog shrink: more workers, unless something keeps
+// those that are there from working.
+func (c *chart) faster() string {
+	switch {
+	case fullest(c.streams[subjects.OutputStream].info) >= asGoodFull:
+		return "make room in FALCONER: see headroom above"
+	case len(c.second.status.Members) == 0:
+		return "start a worker: see workers above"
+	case c.stuck() > 0:
+		return "see partitions above"
+	}
+	return "start more workers (falconer run); one partition is one worker's work: falconer status shows where alerts wait"
 }
 
 func wait(alerts uint64) string {
@@ -138,7 +165,7 @@ func (c *chart) loss(oldest uint64, age time.Duration, grows bool) (Finding, boo
 		return Finding{}, false
 	}
 	f := warn("FALCO drops the oldest unread alert in "+span(left)+" "+why,
-		"start workers (falconer run) now, or let FALCO keep more: nats stream edit FALCO --max-age ... --max-bytes ...")
+		"let workers read on, or let FALCO keep more until they do: nats stream edit FALCO --max-age ... --max-bytes ...")
 	if left < anHour {
 		f.Level = LevelWrong
 	}
