@@ -162,6 +162,8 @@ func Worst(findings []Finding) Level {
 
 func ok(found string) []Finding { return []Finding{{Level: LevelOK, Found: found}} }
 
-func note(found, next string) Finding  { return Finding{Level: LevelNote, Found: found, Next: next} }
-func warn(found, next string) Finding  { return Finding{Level: LevelWarn, Found: found, Next: next} }
+func note(found, next string) Finding { return Finding{Level: LevelNote, Found: found, Next: next} }
+
+func warn(found, next string) Finding { return Finding{Level: LevelWarn, Found: found, Next: next} }
+
 func wrong(found, next string) Finding { return Finding{Level: LevelWrong, Found: found, Next: next} }

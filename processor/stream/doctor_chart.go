@@ -38,7 +38,7 @@ type chart struct {
 	first, second sample
 	heard         int64 // alerts published while observing
 	heardErr      error
-	unread        []*kept // the oldest unread alert of each partition with a backlog
+	unread        map[int]*kept // the oldest unread alert of each partition with a backlog
 	dead          int
 	newestDead    *processor.DeadLetter
 	deadErr       error
@@ -53,6 +53,7 @@ type sight struct {
 // sample is what moves, at one moment.
 type sample struct {
 	raw       *jetstream.StreamInfo
+	rawErr    error
 	status    Status
 	statusErr error
 	newest    *kept // alert in FALCO
@@ -61,7 +62,7 @@ type sample struct {
 }
 
 func newChart(cfg DoctorConfig) *chart {
-	return &chart{cfg: cfg, asker: newAsker(cfg.JS), streams: map[string]sight{}}
+	return &chart{cfg: cfg, asker: newAsker(cfg.JS), streams: map[string]sight{}, unread: map[int]*kept{}}
 }
 
 // fill asks for everything, in the order in which one thing needs another.
@@ -91,7 +92,11 @@ func (c *chart) look(ctx context.Context) {
 		c.streams[name] = c.see(ctx, name, "")
 	}
 	if raw := c.streams[subjects.RawStream].info; raw != nil && len(raw.Config.Sources) > 0 {
-		c.cfg.Layout.SourceStream = cmp.Or(c.cfg.Layout.SourceStream, raw.Config.Sources[0].Name)
+		from := raw.Config.Sources[0]
+		c.cfg.Layout.SourceStream = cmp.Or(c.cfg.Layout.SourceStream, from.Name)
+		if from.External != nil { // in another account, which this user does not see
+			return
+		}
 	}
 	if name := c.cfg.Layout.SourceStream; name != "" {
 		c.streams[name] = c.see(ctx, name, "")
@@ -132,7 +137,7 @@ func (c *chart) list(ctx context.Context) ([]*jetstream.StreamInfo, error) {
 // observe takes two samples, and counts the alerts that are published between
 // them: whatever is heard between the two must be stored by the second.
 func (c *chart) observe(ctx context.Context) {
-	if rawStream(c) != nil {
+	if c.seen(subjects.RawStream) != nil {
 		return
 	}
 	c.first = c.sample(ctx)
@@ -159,7 +164,8 @@ func (c *chart) observe(ctx context.Context) {
 }
 
 func (c *chart) sample(ctx context.Context) sample {
-	s := sample{raw: c.see(ctx, subjects.RawStream, "").info}
+	raw := c.see(ctx, subjects.RawStream, "")
+	s := sample{raw: raw.info, rawErr: raw.err}
 	if s.statusErr = c.mayInspect(); s.statusErr == nil {
 		s.status, s.statusErr = Inspect(ctx, c.cfg.JS)
 	}
@@ -202,7 +208,7 @@ func (c *chart) open(ctx context.Context) {
 			continue
 		}
 		if m := c.oldest(ctx, p.Partition, p.Seq); m != nil {
-			c.unread = append(c.unread, m)
+			c.unread[p.Partition] = m
 		}
 	}
 	if outputStream(c) != nil {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,8 @@ func seen(change ...func(*chart)) *chart {
 	c := &chart{cfg: DoctorConfig{}.withDefaults(), version: "2.15.2", account: &jetstream.AccountInfo{}, streams: map[string]sight{
 		"FALCO":    {info: raw(1000)},
 		"FALCONER": {info: &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "FALCONER", MaxBytes: 1 << 30}, TimeStamp: now}},
+
+		"KV_FALCONER_MEMBERS": {info: &jetstream.StreamInfo{}}, "KV_FALCONER_TASKS": {info: &jetstream.StreamInfo{}},
 	}}
 	c.first = sample{raw: raw(1000), status: st}
 	c.second = sample{raw: raw(1000), status: Status{Members: st.Members, Partitions: slices.Clone(st.Partitions)}}
@@ -48,7 +51,7 @@ func behind(seq, moved uint64, since time.Duration) func(*chart) {
 		first.Partitions[0].Seq, second.Partitions[0].Seq = seq-moved, seq
 		first.Partitions[0].Lag, second.Partitions[0].Lag = 1000-seq+moved, 1000-seq
 		first.Lag, second.Lag = 1000-seq+moved, 1000-seq
-		c.unread = []*kept{{Seq: seq + 1, Time: now.Add(-since)}}
+		c.unread = map[int]*kept{0: {Seq: seq + 1, Time: now.Add(-since)}}
 	}
 }
 
@@ -173,6 +176,19 @@ func sourced(s *jetstream.StreamSourceInfo) func(*chart) {
 		c.streams[s.Name] = sight{info: &jetstream.StreamInfo{}}
 		c.second.raw.Sources = []*jetstream.StreamSourceInfo{s}
 	}
+}
+
+func TestAServerThatGoesAwayWhileObservingIsSaidOnce(t *testing.T) {
+	gone := errors.New("connection closed")
+	findings := seen(func(c *chart) {
+		c.second = sample{rawErr: gone, statusErr: gone, newestErr: gone}
+		c.unsure = 1
+	}).judge(checks())
+	last := findings[len(findings)-1]
+	require.Equal(t, Finding{
+		Level: LevelWrong, Check: "not checked", Next: "look into the log of the workers and of the server",
+		Found: "source, alerts, retention, workers, partitions, backlog, lost alerts, totals, consumers: connection closed",
+	}, Finding{Level: last.Level, Check: last.Check, Next: last.Next, Found: last.Found})
 }
 
 func TestOverlap(t *testing.T) {

@@ -88,8 +88,10 @@ func (c *chart) source() []Finding {
 	if name == "" {
 		return nil
 	}
-	s := c.streams[name]
+	s, seen := c.streams[name]
 	switch {
+	case !seen: // in another account
+		return []Finding{c.link(name)}
 	case isCode(s.err, jetstream.JSErrCodeStreamNotFound):
 		return []Finding{wrong("FALCO takes alerts from stream "+name+", which is not there", "make it again with the subject "+subjects.Alerts+", or remove FALCO and run falconer setup without --source-stream")}
 	case s.err != nil:

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"cmp"
+	"context"
 	"errors"
 
 	"github.com/nats-io/nats.go"
@@ -19,7 +21,7 @@ var errSilent = errors.New("JetStream does not answer")
 // silent tells that JetStream does not answer at all; a user who may not ask
 // for the account may still ask for the streams.
 func (c *chart) silent() error {
-	if _, lacks := errors.AsType[lacking](c.accountErr); c.accountErr == nil || lacks && c.accountErr != error(c.asker.inbox) {
+	if c.accountErr == nil || isLacking(c.accountErr) && !errors.Is(c.accountErr, c.asker.inbox) {
 		return nil
 	}
 	return errSilent
@@ -31,7 +33,10 @@ func accountKnown(c *chart) error { return c.accountErr }
 
 func allStreams(c *chart) error { return c.allErr }
 
-func rawStream(c *chart) error { return c.seen(subjects.RawStream) }
+// rawStream is needed as it was at both samples.
+func rawStream(c *chart) error {
+	return cmp.Or(c.seen(subjects.RawStream), c.first.rawErr, c.second.rawErr)
+}
 
 func outputStream(c *chart) error { return c.seen(subjects.OutputStream) }
 
@@ -58,10 +63,7 @@ func statusKnown(c *chart) error {
 	if errors.Is(err, errUnmade) {
 		return errUnmade
 	}
-	if err == nil {
-		err = c.second.statusErr
-	}
-	return err
+	return cmp.Or(err, c.first.statusErr, c.second.statusErr)
 }
 
 func theTime(c *chart) error {
@@ -72,7 +74,7 @@ func theTime(c *chart) error {
 		return err
 	}
 	for _, s := range c.streams {
-		if _, lacks := errors.AsType[lacking](s.err); lacks {
+		if isLacking(s.err) {
 			return s.err
 		}
 	}
@@ -89,7 +91,7 @@ func unseen(err error) Finding {
 		return note(err.Error(), "see streams above")
 	case errors.Is(err, errSilent):
 		return note(err.Error(), "see jetstream above")
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders):
 		return warn(err.Error(), "run falconer doctor again; if it stays so, look into the server's log")
 	}
 	return wrong(err.Error(), "look into the log of the workers and of the server")

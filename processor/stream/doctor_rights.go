@@ -126,11 +126,10 @@ func acknowledged(answer []byte) bool {
 func (c *chart) permissions() []Finding {
 	var lacks, mute, stored []string
 	for _, a := range c.rights {
-		_, refused := errors.AsType[lacking](a.err)
 		switch {
-		case refused && a.err == error(c.asker.inbox):
+		case errors.Is(a.err, c.asker.inbox):
 			return []Finding{wrong(a.err.Error()+", where all answers arrive", "allow the user to subscribe to "+c.asker.inbox.subject)}
-		case refused:
+		case isLacking(a.err):
 			lacks = append(lacks, a.allow)
 		case a.err != nil:
 			mute = append(mute, a.allow)

@@ -291,7 +291,7 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 				require.NoError(s.t, err)
 				require.NoError(s.t, raw.Purge(s.t.Context(), jetstream.WithPurgeKeep(2)))
 			},
-			stream.LevelWrong, "lost alerts", "partition 0: FALCO has dropped messages after the cursor", "--max-age",
+			stream.LevelWarn, "lost alerts", "partition 0: FALCO has dropped messages after the cursor", "--max-age",
 		},
 		"an alert was not understood": {
 			func(s scene) {

@@ -35,7 +35,7 @@ func (c *chart) partitions() []Finding {
 		switch {
 		case p.Epoch == 0:
 			never = append(never, p.Partition)
-		case stands(was, p):
+		case c.stands(was, p):
 			stuck, owners = append(stuck, p.Partition), append(owners, p.Owner)
 		case !p.Live:
 			gone = append(gone, p.Partition)
@@ -62,13 +62,19 @@ func (c *chart) partitions() []Finding {
 	return out
 }
 
+// stuckAfter is how long an alert may wait for a commit.
+const stuckAfter = 5 * time.Second
+
 // stands tells that alerts wait in a partition whose cursor does not move.
-func stands(was, is PartitionStatus) bool { return was.Lag > 0 && is.Lag > 0 && is.Seq == was.Seq }
+func (c *chart) stands(was, is PartitionStatus) bool {
+	oldest := c.unread[is.Partition]
+	return was.Lag > 0 && is.Lag > 0 && is.Seq == was.Seq && (oldest == nil || c.second.raw.TimeStamp.Sub(oldest.Time) > stuckAfter)
+}
 
 func (c *chart) stuck() int {
 	n := 0
 	for _, p := range c.second.status.Partitions {
-		if stands(c.before(p.Partition), p) {
+		if c.stands(c.before(p.Partition), p) {
 			n++
 		}
 	}
@@ -88,7 +94,7 @@ func (c *chart) before(partition int) PartitionStatus {
 // When a backlog is worth a word.
 const (
 	fresh   = 10 * time.Second // an alert may wait so long without a word
-	anHour  = time.Hour
+	urgent  = time.Hour        // an operator must act now
 	aMargin = 24 * time.Hour
 )
 
@@ -166,7 +172,7 @@ func (c *chart) loss(oldest uint64, age time.Duration, grows bool) (Finding, boo
 	}
 	f := warn("FALCO drops the oldest unread alert in "+span(left)+" "+why,
 		"let workers read on, or let FALCO keep more until they do: nats stream edit FALCO --max-age ... --max-bytes ...")
-	if left < anHour {
+	if left < urgent {
 		f.Level = LevelWrong
 	}
 	return f, true
@@ -189,18 +195,20 @@ func (c *chart) evicted(seq uint64) (time.Duration, bool) {
 	return time.Duration(seconds * float64(time.Second)), true
 }
 
-// lost tells of alerts that FALCO dropped before they were read.
+// lost tells of alerts that FALCO may have dropped before they were read: whose
+// they were is not known. A partition that was quiet for long and gets an alert
+// just now looks the same for a moment, so both samples count.
 func (c *chart) lost() []Finding {
 	var gaps []int
 	for _, p := range c.second.status.Partitions {
-		if p.Gap {
+		if p.Gap && c.before(p.Partition).Gap {
 			gaps = append(gaps, p.Partition)
 		}
 	}
 	if len(gaps) == 0 {
 		return ok("FALCO has dropped none that waits to be read")
 	}
-	return []Finding{wrong(numbers(gaps)+": FALCO has dropped messages after the cursor; alerts may be lost for good",
+	return []Finding{warn(numbers(gaps)+": FALCO has dropped messages after the cursor; alerts may be lost for good",
 		"keep workers running, and let FALCO keep more: nats stream edit FALCO --max-age ... --max-bytes ...")}
 }
 
