@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -87,9 +88,9 @@ func checks() []check {
 		{"jetstream", nil, (*chart).jetStream},
 		{"permissions", []need{working}, (*chart).permissions},
 		{"streams", []need{working}, (*chart).settings},
-		{"replicas", []need{working}, (*chart).replicas},
+		{"replicas", []need{rawMade}, (*chart).replicas},
 		{"clock", []need{theTime}, (*chart).clock},
-		{"source", []need{rawStream}, (*chart).source},
+		{"source", nil, (*chart).source},
 		{"alerts", []need{rawStream, alertsRead}, (*chart).arrival},
 		{"loops", []need{working, allStreams}, (*chart).loops},
 		{"retention", []need{rawStream}, (*chart).retention},
@@ -124,6 +125,9 @@ func (c *chart) judge(table []check) []Finding {
 			f = unseen(err)
 		}
 		f.Check = strings.TrimPrefix(f.Check+", "+k.name, ", ")
+		if errors.Is(err, errSilent) {
+			f.Check = "all else"
+		}
 		unchecked[why] = f
 	}
 	for _, why := range reasons {

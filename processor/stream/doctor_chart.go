@@ -137,7 +137,7 @@ func (c *chart) list(ctx context.Context) ([]*jetstream.StreamInfo, error) {
 // observe takes two samples, and counts the alerts that are published between
 // them: whatever is heard between the two must be stored by the second.
 func (c *chart) observe(ctx context.Context) {
-	if c.seen(subjects.RawStream) != nil {
+	if rawMade(c) != nil {
 		return
 	}
 	c.first = c.sample(ctx)

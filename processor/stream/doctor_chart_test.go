@@ -100,7 +100,7 @@ func TestChecksJudgeWhatWasSeen(t *testing.T) {
 		"a partition whose owner is gone":              {(*chart).partitions, []func(*chart){func(c *chart) { c.second.status.Partitions[0].Live = false }}, LevelWarn, "partition 0: the owner is gone", "again in 30s"},
 		"a partition that is stuck":                    {(*chart).partitions, []func(*chart){behind(500, 0, time.Minute)}, LevelWrong, "partition 0: alerts wait and the cursor did not move for 3s", "log of w"},
 		"a partition that moves":                       {(*chart).partitions, []func(*chart){behind(500, 10, time.Minute)}, LevelOK, "all 1 have a live owner", ""},
-		"a partition that is fought over":              {(*chart).partitions, []func(*chart){func(c *chart) { c.second.status.Partitions[0].Epoch = 5 }}, LevelWarn, "changed hands several times", "--id"},
+		"a partition that is fought over":              {(*chart).partitions, []func(*chart){func(c *chart) { c.second.status.Partitions[0].Epoch = 5 }}, LevelWarn, "taken anew by the same owner", "--id"},
 		"alerts that came just now":                    {(*chart).backlog, []func(*chart){behind(990, 0, time.Second)}, LevelOK, "10 alerts wait, the oldest for 1s", ""},
 		"a backlog that shrinks":                       {(*chart).backlog, []func(*chart){behind(500, 100, time.Hour)}, LevelOK, "500 alerts wait", ""},
 		"a backlog that grows":                         {(*chart).backlog, []func(*chart){behind(500, 0, time.Hour)}, LevelWarn, "did not get fewer in 3s", "see partitions above"},
@@ -187,7 +187,7 @@ func TestAServerThatGoesAwayWhileObservingIsSaidOnce(t *testing.T) {
 	last := findings[len(findings)-1]
 	require.Equal(t, Finding{
 		Level: LevelWrong, Check: "not checked", Next: "look into the log of the workers and of the server",
-		Found: "source, alerts, retention, workers, partitions, backlog, lost alerts, totals, consumers: connection closed",
+		Found: "alerts, retention, workers, partitions, backlog, lost alerts, totals, consumers: connection closed",
 	}, Finding{Level: last.Level, Check: last.Check, Next: last.Next, Found: last.Found})
 }
 

@@ -88,21 +88,22 @@ func (c *chart) source() []Finding {
 	if name == "" {
 		return nil
 	}
-	s, seen := c.streams[name]
+	s := c.streams[name] // unseen if it is in another account
 	switch {
-	case !seen: // in another account
-		return []Finding{c.link(name)}
 	case isCode(s.err, jetstream.JSErrCodeStreamNotFound):
-		return []Finding{wrong("FALCO takes alerts from stream "+name+", which is not there", "make it again with the subject "+subjects.Alerts+", or remove FALCO and run falconer setup without --source-stream")}
+		return []Finding{wrong("stream "+name+", from which FALCO takes alerts, is not there", "make it with the subject "+subjects.Alerts+", or remove FALCO and run falconer setup without --source-stream")}
 	case s.err != nil:
 		f := unseen(s.err)
 		f.Found = "stream " + name + ": " + f.Found
 		return []Finding{f}
 	}
 	var out []Finding
-	if s.info.Config.Retention != jetstream.LimitsPolicy {
+	if s.info != nil && s.info.Config.Retention != jetstream.LimitsPolicy {
 		out = append(out, warn("stream "+name+" has the retention "+s.info.Config.Retention.String()+": alerts that another consumer takes never reach Falconer",
 			"keep alerts in a stream with the retention limits"))
+	}
+	if rawStream(c) != nil {
+		return out
 	}
 	return append(out, c.link(name))
 }

@@ -33,9 +33,11 @@ func accountKnown(c *chart) error { return c.accountErr }
 
 func allStreams(c *chart) error { return c.allErr }
 
+func rawMade(c *chart) error { return c.seen(subjects.RawStream) }
+
 // rawStream is needed as it was at both samples.
 func rawStream(c *chart) error {
-	return cmp.Or(c.seen(subjects.RawStream), c.first.rawErr, c.second.rawErr)
+	return cmp.Or(rawMade(c), c.first.rawErr, c.second.rawErr)
 }
 
 func outputStream(c *chart) error { return c.seen(subjects.OutputStream) }

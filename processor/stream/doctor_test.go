@@ -149,7 +149,7 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 		},
 		"what cannot be looked at without streams is named once": {
 			func(scene) {},
-			stream.LevelNote, "not checked", "source, alerts, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
+			stream.LevelNote, "not checked", "replicas, clock, alerts, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
 		},
 		"one stream is missing": {
 			func(s scene) {
@@ -207,7 +207,7 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 				s.setup(subjects.Layout{SourceStream: "MINE"})
 				require.NoError(s.t, s.js.DeleteStream(s.t.Context(), "MINE"))
 			},
-			stream.LevelWrong, "source", "FALCO takes alerts from stream MINE, which is not there", "make it again",
+			stream.LevelWrong, "source", "stream MINE, from which FALCO takes alerts, is not there", "make it with the subject falco.>",
 		},
 		"the source is followed": {
 			func(s scene) {

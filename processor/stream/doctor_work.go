@@ -39,7 +39,7 @@ func (c *chart) partitions() []Finding {
 			stuck, owners = append(stuck, p.Partition), append(owners, p.Owner)
 		case !p.Live:
 			gone = append(gone, p.Partition)
-		case p.Epoch > was.Epoch+1:
+		case retaken(was, p):
 			fought = append(fought, p.Partition)
 		}
 	}
@@ -55,11 +55,17 @@ func (c *chart) partitions() []Finding {
 	add(stuck, wrong("alerts wait and the cursor did not move for "+span(c.observed()), "look into the log of "+some(owners)+": when FALCONER takes no commit it says why; else restart it"))
 	add(gone, warn("the owner is gone and nobody took over yet", "run falconer doctor again in "+span(2*subjects.MemberTTL)+"; if it stays so, look into the workers' logs: may they write falconer.cursor.*?"))
 	add(never, warn("no worker has ever taken it", "run falconer doctor again in "+span(subjects.MemberTTL)+"; if it stays so, look into the workers' logs"))
-	add(fought, warn("changed hands several times while observing", "see that no two workers have the same --id, and that the workers' clocks and connections are steady"))
+	add(fought, warn("taken anew by the same owner while observing, or more than once", "see that no two workers have the same --id (the log says who takes what), and that their connections are steady"))
 	if len(out) == 0 {
 		return ok(fmt.Sprintf("all %d have a live owner", len(c.second.status.Partitions)))
 	}
 	return out
+}
+
+// retaken tells that a partition was taken when it was not passed on: two workers
+// of one name do so without end, one that lost its connection once.
+func retaken(was, is PartitionStatus) bool {
+	return was.Epoch > 0 && (is.Epoch > was.Epoch && is.Owner == was.Owner || is.Epoch > was.Epoch+1)
 }
 
 // stuckAfter is how long an alert may wait for a commit.
@@ -140,7 +146,10 @@ func (c *chart) faster() string {
 }
 
 func wait(alerts uint64) string {
-	if alerts == 1 {
+	switch alerts {
+	case 0:
+		return "no alert waits"
+	case 1:
 		return "1 alert waits"
 	}
 	return count(alerts, "alert") + " wait"
