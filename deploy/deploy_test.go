@@ -191,6 +191,27 @@ func TestFalconerDoesItsWorkWithinItsRights(t *testing.T) {
 	require.Empty(t, falconer.refusals())
 }
 
+func TestTheDoctorLooksAtAllWithinTheRightsOfFalconer(t *testing.T) {
+	s, falconer := working(t)
+	raise(t, s, "")
+	folded(t, falconer, 1)
+	findings := stream.Diagnose(t.Context(), stream.DoctorConfig{JS: connect(t, s, "falconer").js, Observe: 300 * time.Millisecond})
+	require.Equal(t, stream.LevelOK, stream.Worst(findings), "%v", findings)
+}
+
+func TestTheDoctorSaysWhatOthersMayNot(t *testing.T) {
+	s, falconer := working(t)
+	before, err := stream.Inspect(t.Context(), falconer.js)
+	require.NoError(t, err)
+	for _, user := range []string{"falcosidekick", "ticketing"} {
+		findings := stream.Diagnose(t.Context(), stream.DoctorConfig{JS: connect(t, s, user).js, Observe: 300 * time.Millisecond})
+		require.Equal(t, stream.LevelWrong, stream.Worst(findings), "%v", findings)
+	}
+	after, err := stream.Inspect(t.Context(), falconer.js)
+	require.NoError(t, err)
+	require.Equal(t, before.Raw.LastSeq, after.Raw.LastSeq)
+}
+
 func TestFalconerMayNotEndOrForgeWhatIsStored(t *testing.T) {
 	s, _ := working(t)
 	falconer := connect(t, s, "falconer")

@@ -20,7 +20,8 @@ type Gap struct {
 	// Messages is how many sequences between them were not seen: at most so many
 	// alerts of the partition are lost, since others' messages stand there too.
 	Messages uint64
-	// Time is the broker's time of the next message that was read.
+	// Time is a broker's time at which it was over: nothing that is read later was
+	// stored earlier.
 	Time time.Time
 }
 
@@ -41,7 +42,7 @@ func (g Gap) alert() *Alert {
 // takes no part in the sums of alerts. It returns false, and has done nothing,
 // when room ran out: Take then, and tell it again.
 func (l *Ledger) Lost(g Gap, room int) bool {
-	if l.Pending()+perAlert > room {
+	if !l.Settle(g.Time, room) || l.Pending()+perAlert > room {
 		return false
 	}
 	a := g.alert()

@@ -96,7 +96,7 @@ func (l Layout) Raw() jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name:        RawStream,
 		Description: "Raw Falco alerts, partitioned by rule, for Falconer",
-		Subjects:    []string{Alerts, ticks, Silences},
+		Subjects:    []string{Alerts, Ticks, Silences},
 		SubjectTransform: &jetstream.SubjectTransformConfig{
 			Source:      "falco.*.*",
 			Destination: fmt.Sprintf("%s{{partition(%d,2)}}.{{wildcard(1)}}.{{wildcard(2)}}", rawRoot, l.Partitions),
@@ -115,7 +115,7 @@ func (l Layout) Raw() jetstream.StreamConfig {
 		Metadata:    map[string]string{partitionsKey: strconv.Itoa(l.Partitions), contractKey: contract},
 	}
 	if l.SourceStream != "" {
-		cfg.Subjects = []string{ticks, Silences}
+		cfg.Subjects = []string{Ticks, Silences}
 		cfg.Sources = []*jetstream.StreamSource{{Name: l.SourceStream, FilterSubject: Alerts}}
 	}
 	return cfg

@@ -26,8 +26,13 @@ const (
 	// begin and end them.
 	Silenced = "falconer.silenced.*"
 	Silences = "falconer.silence.*"
-	ticks    = "falconer.tick.*"
-	rawRoot  = "falconer.raw."
+	Ticks    = "falconer.tick.*"
+	// Own matches all of Falconer's subjects.
+	Own = "falconer.>"
+	// Partitioned matches the alerts that the transform of FALCO has spread.
+	Partitioned = rawRoot + ">"
+
+	rawRoot = "falconer.raw."
 )
 
 // Headers on every output.

@@ -66,7 +66,7 @@ func TestHelpIsAResult(t *testing.T) {
 		require.Empty(t, o.err, args)
 	}
 	all := must(t, "--help")
-	for _, command := range []string{"run", "demo", "analyze", "replay", "setup", "status", "reports", "incidents", "tasks", "dead", "rules", "schema", "version", "completion"} {
+	for _, command := range []string{"run", "demo", "analyze", "replay", "setup", "status", "doctor", "reports", "incidents", "tasks", "dead", "rules", "schema", "version", "completion"} {
 		require.Regexp(t, `(?m)^  `+command+` +\S`, all)
 	}
 }

@@ -62,6 +62,20 @@ func (g grave) work(old string) {
 	require.NoError(g, <-done)
 }
 
+// remake makes the raw stream anew. The server may give a stream that is made in
+// the moment in which it was deleted its old messages again; then once more.
+func (g grave) remake() {
+	g.Helper()
+	require.Eventually(g, func() bool {
+		require.NoError(g, g.js.DeleteStream(g.Context(), subjects.RawStream))
+		_, err := Setup(g.Context(), g.js, subjects.Layout{})
+		require.NoError(g, err)
+		s, err := g.js.Stream(g.Context(), subjects.RawStream)
+		require.NoError(g, err)
+		return s.CachedInfo().State.LastSeq == 0
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
 // steps takes what the steps of a replay need, to do some of them by hand.
 func (g grave) steps(a *Again) (l letter, o original, home jetstream.Stream) {
 	g.Helper()
@@ -362,10 +376,8 @@ func TestAnAlertThatTheServerDoesNotTakeAnyMoreIsNotClaimed(t *testing.T) {
 func TestLettersOfTwoLivesOfTheRawStream(t *testing.T) {
 	g := bury(t, subjects.Layout{}, poisons, poison)
 	a := &Again{JS: g.js, By: "me"}
-	require.NoError(t, g.js.DeleteStream(t.Context(), subjects.RawStream))
-	_, err := Setup(t.Context(), g.js, subjects.Layout{})
-	require.NoError(t, err)
-	_, err = g.js.Publish(t.Context(), "falco.error.other", []byte("{}"))
+	g.remake()
+	_, err := g.js.Publish(t.Context(), "falco.error.other", []byte("{}"))
 	require.NoError(t, err)
 
 	rec, fresh, err := a.Replay(t.Context(), g.seq)
@@ -376,9 +388,7 @@ func TestLettersOfTwoLivesOfTheRawStream(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, poison, string(m.Data), "not what stands at its sequence now")
 
-	require.NoError(t, g.js.DeleteStream(t.Context(), subjects.RawStream))
-	_, err = Setup(t.Context(), g.js, subjects.Layout{})
-	require.NoError(t, err)
+	g.remake()
 	_, err = g.js.Publish(t.Context(), poisons, []byte("another"))
 	require.NoError(t, err)
 	g.work(rec.ID)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"falconer/subjects"
 )
 
 // acquisition is the outcome of an attempt to own a partition.
@@ -57,7 +59,7 @@ func (w *Worker) acquire(ctx context.Context, a acquisition) {
 		w.complain(ctx, a)
 		return
 	case !w.wanted[a.n]:
-		a.p.reader.stop()
+		w.stop(a.p.reader)
 		return
 	}
 	w.owned[a.n] = a.p
@@ -82,11 +84,22 @@ func (w *Worker) retryLater(n int) { w.retryAt[n] = w.cfg.Now().Add(time.Second)
 // drop lets a partition go. What it folded and did not commit is folded again by
 // the next owner.
 func (w *Worker) drop(p *partition) {
-	p.reader.stop()
+	w.stop(p.reader)
 	if w.owned[p.n] == p {
 		delete(w.owned, p.n)
 		w.tellOwned()
 	}
+}
+
+// stop ends a reader, and takes its consumer away: those that nobody reads would
+// count against the account's limit until they expire.
+func (w *Worker) stop(r *reader) {
+	r.stop()
+	w.running.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = w.cfg.JS.DeleteConsumer(ctx, subjects.RawStream, r.consumer) // it expires if this fails
+	})
 }
 
 // reown drops a partition whose state is in doubt and takes it anew.

@@ -66,16 +66,16 @@ func (w *Worker) noteGaps(ctx context.Context) (held map[int]bool) {
 	}
 	held = map[int]bool{}
 	for n, p := range w.owned {
-		held[n] = !w.noteGap(p, raw.State.FirstSeq)
+		held[n] = !w.noteGap(p, raw)
 	}
 	return held
 }
 
 // noteGap tells the ledger what the partition has lost, if anything. It returns
 // false when there is no room for it now.
-func (w *Worker) noteGap(p *partition, first uint64) bool {
-	if g, lost := p.gap(first); lost {
-		g.Time = p.ledger.Cursor().RawTime
+func (w *Worker) noteGap(p *partition, raw *jetstream.StreamInfo) bool {
+	if g, lost := p.gap(raw.State.FirstSeq); lost {
+		g.Time = oldestTime(raw)
 		// A batch has room for the news of one partition beyond what is pending.
 		if !p.ledger.Lost(g, w.room(p)+processor.MinRoom) {
 			return false
@@ -85,6 +85,15 @@ func (w *Worker) noteGap(p *partition, first uint64) bool {
 	}
 	p.checked()
 	return true
+}
+
+// oldestTime is the broker's time of the oldest message that the stream holds, or
+// now if it holds none.
+func oldestTime(raw *jetstream.StreamInfo) time.Time {
+	if raw.State.Msgs == 0 {
+		return raw.TimeStamp
+	}
+	return raw.State.FirstTime
 }
 
 // survey keeps what the cursors say ahead of the stream's beginning. A quiet
@@ -139,7 +148,7 @@ func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64)
 		return err
 	}
 	p.saw(last + 1) // as if the next message were read
-	if !w.noteGap(p, after.State.FirstSeq) {
+	if !w.noteGap(p, after) {
 		p.seen = p.seen[:0]
 		return nil
 	}

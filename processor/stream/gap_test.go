@@ -35,6 +35,7 @@ func gaps(t *testing.T, js jetstream.JetStream) map[string][][3]uint64 {
 		if in.Rule != processor.RuleLost {
 			continue
 		}
+		require.WithinDuration(t, time.Now(), in.Opened, time.Minute)
 		number := func(name string) uint64 {
 			n, err := strconv.ParseUint(in.Evidence.Fields[name], 10, 64)
 			require.NoError(t, err)
@@ -88,6 +89,21 @@ func TestAlertsDroppedBeforeTheyWereReadAreReported(t *testing.T) {
 	publish(t, js, 50, 50)
 	drained(t, js, 150)
 	require.EqualValues(t, 2, totals(t, js).Gaps)
+}
+
+func TestAlertsThatArePurgedBeforeAnyoneWorksAreReported(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{Partitions: 4})
+	publish(t, js, 100, 10)
+	s, err := js.Stream(t.Context(), subjects.RawStream)
+	require.NoError(t, err)
+	require.NoError(t, s.Purge(t.Context()))
+	start(t, stream.Config{JS: connect(), Book: book{}})
+	require.Eventually(t, func() bool { return totals(t, js).Gaps == 4 }, 20*time.Second, 50*time.Millisecond)
+	caughtUp(t, js)
+	for _, ranges := range gaps(t, js) {
+		require.Equal(t, [][3]uint64{{1, 100, 100}}, ranges)
+	}
+	require.Zero(t, totals(t, js).Closed)
 }
 
 // slowBook holds every judgement up until it is let go.

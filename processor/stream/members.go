@@ -124,6 +124,9 @@ func (p *presence) follow(ctx context.Context, renew <-chan time.Time) {
 				p.completed()
 				continue
 			}
+			if e.Key() == p.self.ID {
+				p.checkTwin(e.Value())
+			}
 			p.note(e.Key(), e.Operation() == jetstream.KeyValuePut)
 		}
 	}
@@ -154,6 +157,20 @@ func (p *presence) announce(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		p.log.Warn().Err(err).Msg("presence not announced; others may take this worker's partitions")
 	}
+}
+
+// checkTwin warns when another worker announces itself under this one's id: the
+// two then take their partitions from each other without end. What was announced
+// before this worker came is of one that is gone.
+func (p *presence) checkTwin(announced []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var m Member
+	if !p.complete || json.Unmarshal(announced, &m) != nil || m.Started.Equal(p.self.Started) && m.PID == p.self.PID && m.Host == p.self.Host {
+		return
+	}
+	p.log.Error().Str("worker", m.ID).Str("host", m.Host).Int("pid", m.PID).
+		Msg("another worker runs under this worker's id; what comes out stays exact, but they take partitions from each other without end: give each its own --id")
 }
 
 func (p *presence) note(id string, alive bool) {

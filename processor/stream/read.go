@@ -31,8 +31,9 @@ func contiguous(msg jetstream.Msg, next uint64) (*jetstream.MsgMetadata, error) 
 // reader delivers a partition's messages, in order and without a gap, until it
 // is stopped or in doubt.
 type reader struct {
-	msgs jetstream.MessagesContext
-	done chan struct{}
+	consumer string // its name
+	msgs     jetstream.MessagesContext
+	done     chan struct{}
 }
 
 // delivery is a message for the worker's loop, or the reason why none follow.
@@ -65,7 +66,7 @@ func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reader{msgs: msgs, done: make(chan struct{})}, nil
+	return &reader{consumer: c.CachedInfo().Name, msgs: msgs, done: make(chan struct{})}, nil
 }
 
 // run sends deliveries to the worker's inbox, the last of them with an error.

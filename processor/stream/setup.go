@@ -1,12 +1,14 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -57,16 +59,21 @@ func Setup(ctx context.Context, js jetstream.JetStream, layout subjects.Layout) 
 
 // checkServer refuses a server without JetStream or older than exactness needs.
 func checkServer(nc *nats.Conn, replicas int) error {
-	least := minServerR1
-	if replicas > 1 {
-		least = minServerR3
-	}
+	least := oldest(replicas)
 	have := nc.ConnectedServerVersion()
 	if older(have, least) {
 		return fmt.Errorf("nats-server %s at %s is too old: Falconer commits in atomic batches, which are sound from %s on with %d replica(s); upgrade the server",
 			have, nc.ConnectedUrlRedacted(), least, replicas)
 	}
 	return nil
+}
+
+// oldest is the oldest server that is sound with so many replicas.
+func oldest(replicas int) string {
+	if replicas > 1 {
+		return minServerR3
+	}
+	return minServerR1
 }
 
 // older compares versions of the form 2.12.14; what follows a dash is ignored.
@@ -106,7 +113,12 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.St
 	if err != nil {
 		return false, fmt.Errorf("looking at stream %s: %w", want.Name, explain(err))
 	}
-	return false, compare(s.CachedInfo().Config, want, asked)
+	found := s.CachedInfo().Config
+	diffs, err := compare(found, want, asked)
+	if err != nil {
+		return false, err
+	}
+	return false, refusal("stream", found.Name, diffs)
 }
 
 // overlapHint names the stream that already holds our subjects, which is what
@@ -127,17 +139,28 @@ func overlapHint(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 // difference is a field of a stream that is not as it must be.
 type difference struct{ field, found, want string }
 
-// compare holds an existing stream against what is wanted. What exactness needs
-// must be so; limits are the operator's, and are compared only when asked for.
-func compare(found, want jetstream.StreamConfig, asked subjects.Layout) error {
-	var diffs []difference
-	check := func(field string, f, w any) {
-		if a, b := fmt.Sprint(f), fmt.Sprint(w); a != b {
-			diffs = append(diffs, difference{field, a, b})
-		}
+func (d difference) String() string { return d.field + " is " + d.found + ", want " + d.want }
+
+// comparison gathers differences.
+type comparison []difference
+
+func (c *comparison) check(field string, found, want any) {
+	if a, b := fmt.Sprint(found), fmt.Sprint(want); a != b {
+		*c = append(*c, difference{field, a, b})
 	}
+}
+
+// compare holds an existing stream against what is wanted, for Setup and the
+// doctor. What exactness needs must be so; limits are the operator's, and are
+// compared only when asked for. It fails when the stream is none of Falconer's.
+func compare(found, want jetstream.StreamConfig, asked subjects.Layout) ([]difference, error) {
+	var diffs comparison
+	check := diffs.check
 	check("subjects", sorted(found.Subjects), sorted(want.Subjects))
 	check("sources", sourceNames(found), sourceNames(want))
+	check("mirror", found.Mirror != nil, false)
+	check("sealed", found.Sealed, false)
+	check("no_ack", found.NoAck, false)
 	check("retention", found.Retention, want.Retention)
 	check("discard", found.Discard, want.Discard)
 	check("allow_msg_ttl", found.AllowMsgTTL, want.AllowMsgTTL)
@@ -146,11 +169,13 @@ func compare(found, want jetstream.StreamConfig, asked subjects.Layout) error {
 		check("max_msgs_per_subject", found.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 		check("max_age", found.MaxAge, want.MaxAge)
 		check("deny_delete", found.DenyDelete, want.DenyDelete)
+	} else if found.MaxMsgsPerSubject > 0 {
+		check("max_msgs_per_subject", found.MaxMsgsPerSubject, -1)
 	}
 	if want.SubjectTransform != nil {
 		n, err := subjects.PartitionsOf(found)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if asked.Partitions == 0 {
 			want.SubjectTransform = subjects.Layout{Partitions: n}.WithDefaults().Raw().SubjectTransform
@@ -162,7 +187,7 @@ func compare(found, want jetstream.StreamConfig, asked subjects.Layout) error {
 		askedOnly(check, asked.OutputMaxBytes, found.MaxBytes, "max_bytes")
 	}
 	askedOnly(check, asked.Replicas, found.Replicas, "num_replicas")
-	return differences(found.Name, diffs)
+	return diffs, nil
 }
 
 // askedOnly compares a limit that the operator gave explicitly.
@@ -173,24 +198,38 @@ func askedOnly[T comparable](check func(string, any, any), asked, found T, field
 	}
 }
 
-func differences(name string, diffs []difference) error {
+// refusal is the error of Setup for what it found otherwise than it must be.
+func refusal(kind, name string, diffs []difference) error {
 	if len(diffs) == 0 {
 		return nil
 	}
+	return fmt.Errorf("%s %s exists with other settings and was left as it is: %s. Change it by hand (nats stream edit %s), or remove it and run falconer setup",
+		kind, name, listed(diffs), streamOf(kind, name))
+}
+
+// streamOf is the stream in which a stream or bucket is kept.
+func streamOf(kind, name string) string {
+	if kind == "bucket" {
+		return "KV_" + name
+	}
+	return name
+}
+
+func listed(diffs []difference) string {
 	lines := make([]string, len(diffs))
 	for i, d := range diffs {
-		lines[i] = fmt.Sprintf("%s is %s, want %s", d.field, d.found, d.want)
+		lines[i] = d.String()
 	}
-	return fmt.Errorf("stream %s exists with other settings and was left as it is: %s. Change it by hand (nats stream edit %s), or remove it and run falconer setup",
-		name, strings.Join(lines, "; "), name)
+	return strings.Join(lines, "; ")
 }
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
 
+// sourceNames tells a stream's sources and which of their subjects it takes.
 func sourceNames(cfg jetstream.StreamConfig) []string {
 	out := []string{}
 	for _, s := range cfg.Sources {
-		out = append(out, s.Name)
+		out = append(out, s.Name+" "+cmp.Or(s.FilterSubject, ">"))
 	}
 	return sorted(out)
 }
@@ -203,17 +242,29 @@ func transform(cfg jetstream.StreamConfig) string {
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) (bool, error) {
-	_, err := js.KeyValue(ctx, cfg.Bucket)
+	kv, err := js.KeyValue(ctx, cfg.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		if _, err = js.CreateKeyValue(ctx, cfg); err != nil {
 			return false, fmt.Errorf("making bucket %s: %w", cfg.Bucket, explain(err))
 		}
 		return true, nil
 	}
+	var status jetstream.KeyValueStatus
+	if err == nil {
+		status, err = kv.Status(ctx)
+	}
 	if err != nil {
 		return false, fmt.Errorf("looking at bucket %s: %w", cfg.Bucket, explain(err))
 	}
-	return false, nil
+	return false, refusal("bucket", cfg.Bucket, compareBucket(status.TTL(), cfg))
+}
+
+// compareBucket is compare for a bucket: workers that died must leave that of
+// the members, and nothing the one of tasks' status.
+func compareBucket(ttl time.Duration, want jetstream.KeyValueConfig) []difference {
+	var diffs comparison
+	diffs.check("max_age", ttl, want.TTL)
+	return diffs
 }
 
 // explain adds the next step to errors of JetStream that people meet first.

@@ -414,6 +414,31 @@ func TestSetupNamesEachDifferenceAndChangesNothing(t *testing.T) {
 	require.EqualValues(t, 3, s.CachedInfo().Config.MaxMsgsPerSubject)
 }
 
+func TestSetupRefusesARawStreamThatLosesAlerts(t *testing.T) {
+	for field, change := range map[string]func(*jetstream.StreamConfig){
+		"max_msgs_per_subject is 5, want -1": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 },
+		"no_ack is true, want false":         func(c *jetstream.StreamConfig) { c.NoAck = true },
+		"discard is DiscardNew":              func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew },
+	} {
+		js := brokertest.JetStream(t, brokertest.Start(t))
+		cfg := subjects.Layout{}.WithDefaults().Raw()
+		change(&cfg)
+		_, err := js.CreateStream(t.Context(), cfg)
+		require.NoError(t, err)
+		_, err = stream.Setup(t.Context(), js, subjects.Layout{})
+		require.ErrorContains(t, err, field)
+	}
+}
+
+func TestSetupRefusesMembersThatNeverLeave(t *testing.T) {
+	js := brokertest.JetStream(t, brokertest.Start(t))
+	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: subjects.MembersBucket})
+	require.NoError(t, err)
+	_, err = stream.Setup(t.Context(), js, subjects.Layout{})
+	require.ErrorContains(t, err, "bucket FALCONER_MEMBERS exists with other settings and was left as it is: max_age is 0s, want 15s")
+	require.ErrorContains(t, err, "nats stream edit KV_FALCONER_MEMBERS")
+}
+
 func TestSetupLeavesLimitsToTheOperatorUnlessAsked(t *testing.T) {
 	js := brokertest.JetStream(t, brokertest.Start(t))
 	_, err := stream.Setup(t.Context(), js, subjects.Layout{RawMaxAge: time.Hour, Partitions: 4})
