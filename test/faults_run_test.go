@@ -210,10 +210,10 @@ func (r *faultRun) wait(limit time.Duration, what string, holds func() bool) err
 // another after fifteen seconds.
 const stallTime = 30 * time.Second
 
-// watchProgress notes when alerts wait and none is counted for too long. That
-// is no matter of exactness, but somebody has to look at it.
+// watchProgress notes when alerts wait, or incidents stay open, and nothing moves
+// for too long. That is no matter of exactness, but somebody has to look at it.
 func (r *faultRun) watchProgress() {
-	counted, since := -1, time.Now()
+	before, since := totals{}, time.Now()
 	for second := time.NewTicker(time.Second); ; {
 		select {
 		case <-r.done:
@@ -221,12 +221,12 @@ func (r *faultRun) watchProgress() {
 			return
 		case <-second.C:
 		}
-		if n := r.witness.totals().In; n != counted || r.drained() {
-			counted, since = n, time.Now()
+		if now := r.witness.totals(); now != before || now.In == r.raw.stored() && now.Opened == now.Closed {
+			before, since = now, time.Now()
 		}
 		if time.Since(since) > stallTime {
 			since = time.Now()
-			r.event("nothing is counted since %s\n%s", stallTime, r.standing())
+			r.event("nothing moves since %s\n%s", stallTime, r.standing())
 			r.mu.Lock()
 			r.stalls++
 			r.mu.Unlock()
