@@ -39,6 +39,7 @@ func TestExactUnderEveryFault(t *testing.T) {
 		{"R3", 3, 500},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			r := startFaultRun(t, faultSeed(t), kind.servers, kind.pace, 6*time.Second)
 			t.Logf("seed %d", r.seed)
 			r.fleet.scale(3, syscall.SIGTERM)
