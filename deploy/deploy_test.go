@@ -185,7 +185,7 @@ func TestFalconerDoesItsWorkWithinItsRights(t *testing.T) {
 	require.NoError(t, stream.List(t.Context(), falconer.js, []string{subjects.DeadLetters}, func(o stream.Output) error {
 		var d processor.DeadLetter
 		require.NoError(t, json.Unmarshal(o.Data, &d))
-		_, _, err := (&stream.Again{JS: falconer.js, By: "test"}).Replay(t.Context(), d.Seq)
+		_, _, err := (&stream.Again{JS: falconer.js, By: "test"}).Replay(t.Context(), d.Seq, "")
 		return err
 	}))
 	require.Empty(t, falconer.refusals())

@@ -42,10 +42,11 @@ var (
 	errUnknown = errors.New("it was claimed before, and whether it was published then cannot be known any more: publishing it now could count it twice")
 )
 
-// Replay replays one letter. Fresh is false when it had been replayed before,
-// and nothing was done. After an error the same call may be made again.
-func (a *Again) Replay(ctx context.Context, seq uint64) (rec Replayed, fresh bool, err error) {
-	l, err := readLetter(ctx, a.JS, seq)
+// Replay replays the letter of a sequence and an era; without era, the newest of
+// the sequence. Fresh is false when it had been replayed before, and nothing was
+// done. After an error the same call may be made again.
+func (a *Again) Replay(ctx context.Context, seq uint64, era string) (rec Replayed, fresh bool, err error) {
+	l, err := readLetter(ctx, a.JS, seq, era)
 	if err != nil {
 		return rec, false, err
 	}
@@ -88,19 +89,17 @@ func (a *Again) streams(ctx context.Context) (raw, home jetstream.Stream, err er
 	return raw, home, nil
 }
 
-// record reads the record beside a letter, and its revision for the next one. A
-// record about another letter is none, but has a revision.
+// record reads the record beside a letter, if there is one, and its revision for
+// the next one.
 func (a *Again) record(ctx context.Context, l letter) (rec Replayed, rev uint64, err error) {
-	m, err := lastOf(ctx, a.JS, subjects.OutputStream, subjects.Replay(l.Seq))
+	m, err := lastOf(ctx, a.JS, subjects.OutputStream, l.recordSubject())
 	if errors.Is(err, errNotFound) {
 		return Replayed{}, 0, nil
 	}
 	if err != nil {
 		return Replayed{}, 0, err
 	}
-	if rec, err = decodeReplayed(m.Data); rec.ID != l.id {
-		rec = Replayed{}
-	}
+	rec, err = decodeReplayed(m.Data)
 	return rec, m.Seq, err
 }
 
@@ -151,7 +150,7 @@ func (a *Again) write(ctx context.Context, l letter, rec Replayed, rev uint64) (
 	if err != nil {
 		return 0, err
 	}
-	m := nats.NewMsg(subjects.Replay(l.Seq))
+	m := nats.NewMsg(l.recordSubject())
 	m.Data = data
 	m.Header.Set(subjects.HeaderSchema, ReplayedSchema)
 	m.Header.Set(subjects.HeaderContentType, "application/json")

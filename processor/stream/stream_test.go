@@ -173,7 +173,7 @@ func oracle(t *testing.T, js jetstream.JetStream, b processor.Book) map[string][
 			out[subjects.Task(task.Severity.String(), string(task.Kind), task.Incident, task.Mitigation)] = encode(t, task)
 		}
 		for _, d := range ch.Dead {
-			out[subjects.DeadLetter(d.Seq)] = encode(t, d)
+			out[subjects.DeadLetter(d.Seq, stream.Era(info.Created))] = encode(t, d)
 		}
 	}
 	return out
