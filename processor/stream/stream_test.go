@@ -241,6 +241,9 @@ func TestOneWorkerPublishesWhatTheOracleFolds(t *testing.T) {
 	requireExact(t, js, b)
 	sum := totals(t, js)
 	require.True(t, sum.Balanced(), "%+v", sum)
+	st, err := stream.Inspect(t.Context(), js)
+	require.NoError(t, err)
+	require.True(t, st.Balanced)
 	require.EqualValues(t, 1, sum.Dead)
 	require.EqualValues(t, 201, sum.Opened)
 }
