@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"cmp"
@@ -61,7 +61,7 @@ func statusKnown(c *chart) error {
 	if err := rawStream(c); err != nil {
 		return err
 	}
-	err := errors.Join(outputStream(c), c.seen(streamOf("bucket", subjects.MembersBucket)))
+	err := errors.Join(outputStream(c), c.seen(subjects.BucketStream(subjects.MembersBucket)))
 	if errors.Is(err, errUnmade) {
 		return errUnmade
 	}
