@@ -23,8 +23,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Find out what is wrong, and say what to do",
 		Long: `Look at everything that Falconer needs of NATS, and at how the work goes: server
 and JetStream, permissions, streams and their settings, replicas, clocks, whether
-alerts come in, loops, room, workers, backlog, dead letters. Each finding says
-what to do next. Give it the settings that workers have (--nats, --creds, --config).
+alerts come in, loops, rules under several subjects, room, workers, backlog, dead
+letters. Each finding says what to do next. Give it the settings that workers have
+(--nats, --creds, --config).
 
 It stores and changes nothing. Permissions are tried with messages that the server
 must refuse; whoever subscribes to falconer.> without JetStream sees them, empty.

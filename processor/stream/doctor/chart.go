@@ -43,6 +43,8 @@ type chart struct {
 	dead          int
 	newestDead    *processor.DeadLetter
 	deadErr       error
+	states        listing // of the incidents
+	spreadRule    string
 }
 
 // sight is what was seen where a stream was looked for.
@@ -210,7 +212,8 @@ func (c *chart) newest(ctx context.Context, from string, of ...string) (*kept, e
 	return newest, nil
 }
 
-// open reads what lies behind: the oldest unread alerts, and dead letters.
+// open reads what lies behind: the oldest unread alerts, dead letters, and which
+// incidents there are.
 func (c *chart) open(ctx context.Context) {
 	for _, p := range c.second.status.Partitions {
 		if p.Lag == 0 || c.second.newestErr != nil {
@@ -220,14 +223,16 @@ func (c *chart) open(ctx context.Context) {
 			c.unread[p.Partition] = m
 		}
 	}
-	if outputStream(c) != nil {
-		return
+	if outputStream(c) == nil {
+		c.readLetters(ctx)
+		c.readStates(ctx)
 	}
-	s := c.see(ctx, subjects.OutputStream, fmt.Sprintf(`{"subjects_filter":%q}`, subjects.DeadLetters))
-	if c.deadErr = s.err; s.err != nil {
-		return
-	}
-	if c.dead = len(s.info.State.Subjects); c.dead == 0 {
+}
+
+// readLetters counts the dead letters and reads the newest.
+func (c *chart) readLetters(ctx context.Context) {
+	letters := c.listed(ctx, subjects.DeadLetters)
+	if c.dead, c.deadErr = letters.total, letters.err; c.dead == 0 {
 		return
 	}
 	var m *kept

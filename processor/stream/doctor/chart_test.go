@@ -122,9 +122,13 @@ func TestChecksJudgeWhatWasSeen(t *testing.T) {
 		"an account without limits": {(*chart).limits, []func(*chart){tier(func(t *jetstream.Tier) {
 			t.Limits = jetstream.AccountLimits{MaxStore: -1, MaxStreams: -1, MaxConsumers: -1}
 		})}, OK, "within its limits", ""},
-		"a size that holds alerts for hours":  {(*chart).retention, []func(*chart){func(c *chart) { c.second.raw.Config.MaxBytes = 1 << 20 }}, Warn, "its 1 MiB hold alerts for only 10h", "--max-bytes"},
-		"a size that holds alerts for months": {(*chart).retention, nil, OK, "its 1 GiB would hold 436d", ""},
-		"a raw stream without limits":         {(*chart).retention, []func(*chart){func(c *chart) { c.second.raw.Config.MaxBytes = -1 }}, Note, "FALCO has no limit of size", "--max-bytes"},
+		"incidents each in one partition":      {(*chart).spread, []func(*chart){stored(2, "0.a", "1.b")}, OK, "each incident is kept in one partition (2 states looked at)", ""},
+		"incidents in several partitions":      {(*chart).spread, []func(*chart){stored(4, "0.b", "1.b", "0.a", "1.a"), func(c *chart) { c.spreadRule = "R\n" }}, Warn, `2 fingerprints, such as a of rule R\n in partitions 0-1`, "is gone 48h later"},
+		"a partition that FALCO no longer has": {(*chart).spread, []func(*chart){stored(2, "0.a", "7.a")}, OK, "(2 states looked at)", ""},
+		"more states than the server names":    {(*chart).spread, []func(*chart){stored(300000, "0.a", "1.b")}, Note, "of 300000 states the first 2 were looked at", ""},
+		"a size that holds alerts for hours":   {(*chart).retention, []func(*chart){func(c *chart) { c.second.raw.Config.MaxBytes = 1 << 20 }}, Warn, "its 1 MiB hold alerts for only 10h", "--max-bytes"},
+		"a size that holds alerts for months":  {(*chart).retention, nil, OK, "its 1 GiB would hold 436d", ""},
+		"a raw stream without limits":          {(*chart).retention, []func(*chart){func(c *chart) { c.second.raw.Config.MaxBytes = -1 }}, Note, "FALCO has no limit of size", "--max-bytes"},
 		"a number of messages that is nearly reached": {(*chart).headroom, []func(*chart){func(c *chart) {
 			c.streams["FALCONER"].info.Config.MaxMsgs, c.streams["FALCONER"].info.State.Msgs = 100, 85
 		}}, Warn, "FALCONER is 85 % full", "FALCONER"},
@@ -161,6 +165,17 @@ func unmade(names ...string) func(*chart) {
 	}
 }
 
+// stored makes there be so many states, and names some of two partitions'.
+func stored(total int, named ...string) func(*chart) {
+	return func(c *chart) {
+		c.second.status.Partitions = make([]stream.PartitionStatus, 2)
+		for _, n := range named {
+			c.states.named = append(c.states.named, "falconer.incident."+n)
+		}
+		c.states.total = total
+	}
+}
+
 func deadLetter(age time.Duration) func(*chart) {
 	return func(c *chart) {
 		c.dead, c.newestDead = 2, &processor.DeadLetter{Seq: 7, Reason: "no JSON", Time: now.Add(-age)}
@@ -188,7 +203,7 @@ func TestAServerThatGoesAwayWhileObservingIsSaidOnce(t *testing.T) {
 	last := findings[len(findings)-1]
 	require.Equal(t, Finding{
 		Level: Wrong, Check: "not checked", Next: "look into the log of the workers and of the server",
-		Found: "alerts, retention, workers, partitions, backlog, lost alerts, totals, consumers: connection closed",
+		Found: "alerts, subjects, retention, workers, partitions, backlog, lost alerts, totals, consumers: connection closed",
 	}, Finding{Level: last.Level, Check: last.Check, Next: last.Next, Found: last.Found})
 }
 

@@ -99,6 +99,7 @@ func checks() []check {
 		{"source", nil, (*chart).source},
 		{"alerts", []need{rawStream, alertsRead}, (*chart).arrival},
 		{"loops", []need{working, allStreams}, (*chart).loops},
+		{"subjects", []need{outputStream, statusKnown, statesRead}, (*chart).spread},
 		{"retention", []need{rawStream}, (*chart).retention},
 		{"headroom", []need{outputStream}, (*chart).headroom},
 		{"account", []need{working, accountKnown}, (*chart).limits},

@@ -66,7 +66,7 @@ func TestTheDoctorFindsNothingWhereAllIsWell(t *testing.T) {
 		require.Empty(t, f.Next, f.Check)
 	}
 	for _, check := range []string{
-		"connection", "server", "jetstream", "permissions", "streams", "replicas", "clock", "alerts", "loops", "retention",
+		"connection", "server", "jetstream", "permissions", "streams", "replicas", "clock", "alerts", "loops", "subjects", "retention",
 		"headroom", "account", "workers", "partitions", "backlog", "lost alerts", "dead letters", "totals",
 	} {
 		require.Len(t, of(findings, check), 1, check)
@@ -150,7 +150,7 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 		},
 		"what cannot be looked at without streams is named once": {
 			func(scene) {},
-			doctor.Note, "not checked", "replicas, clock, alerts, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
+			doctor.Note, "not checked", "replicas, clock, alerts, subjects, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
 		},
 		"one stream is missing": {
 			func(s scene) {
@@ -257,6 +257,17 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 				})
 			},
 			doctor.Wrong, "loops", "stream MINE, which feeds FALCO, turns falconer.report.> into falco.>", "nats stream edit MINE",
+		},
+		"a rule comes under two subjects": {
+			func(s scene) {
+				s.setup(subjects.Layout{})
+				start(s.t, s.js)
+				for i, subject := range []string{"falco.warning.some_rule", "falco.team.warning.some_rule"} {
+					s.store(&nats.Msg{Subject: subject, Data: fmt.Appendf(nil, `{"rule":"Some rule","priority":"Warning","output_fields":{"evt.time":%d}}`, i)})
+				}
+				drained(s.t, s.js, 2)
+			},
+			doctor.Warn, "subjects", " of rule Some rule in partitions 0, ", "falco.<priority>.<rule>",
 		},
 		"alerts are kept for minutes": {
 			func(s scene) { s.setup(subjects.Layout{RawMaxAge: 10 * time.Minute}) },

@@ -57,6 +57,8 @@ func alertsRead(c *chart) error { return c.second.newestErr }
 
 func deadRead(c *chart) error { return c.deadErr }
 
+func statesRead(c *chart) error { return c.states.err }
+
 func statusKnown(c *chart) error {
 	if err := rawStream(c); err != nil {
 		return err
