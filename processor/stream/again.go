@@ -84,7 +84,7 @@ func (a *Again) streams(ctx context.Context) (raw, home jetstream.Stream, err er
 		return raw, raw, nil
 	}
 	if home, err = a.JS.Stream(ctx, sources[0].Name); err != nil {
-		return nil, nil, fmt.Errorf("stream %s, the source of %s: %w", sources[0].Name, subjects.RawStream, explain(err))
+		return nil, nil, fmt.Errorf("stream %s, the source of %s: %w", sources[0].Name, subjects.RawStream, Explain(err))
 	}
 	return raw, home, nil
 }
@@ -114,7 +114,7 @@ func (a *Again) claim(ctx context.Context, l letter, o original, home jetstream.
 	}
 	info, err := home.Info(ctx)
 	if err != nil {
-		return rec, 0, explain(err)
+		return rec, 0, Explain(err)
 	}
 	now := time.Now
 	if a.Now != nil {
@@ -159,7 +159,7 @@ func (a *Again) write(ctx context.Context, l letter, rec Replayed, rev uint64) (
 	}
 	ack, err := a.JS.PublishMsg(ctx, m, jetstream.WithExpectStream(subjects.OutputStream), jetstream.WithExpectLastSequencePerSubject(rev))
 	if err != nil {
-		return 0, fmt.Errorf("writing the record of the replay: %w", explain(err))
+		return 0, fmt.Errorf("writing the record of the replay: %w", Explain(err))
 	}
 	return ack.Sequence, nil
 }
@@ -186,7 +186,7 @@ func (a *Again) publish(ctx context.Context, l letter, o original, rec Replayed,
 		case failed == nil:
 			return ack.Sequence, nil
 		case judge(failed) != conflict:
-			return 0, fmt.Errorf("publishing to %s: %w; run it again to see whether it was stored", o.subject, explain(failed))
+			return 0, fmt.Errorf("publishing to %s: %w; run it again to see whether it was stored", o.subject, Explain(failed))
 		}
 		last, seq, err = a.catchUp(ctx, l, o, rec, last)
 	}
@@ -210,7 +210,7 @@ func (a *Again) look(ctx context.Context, l letter, o original, rec Replayed, ho
 	}
 	info, err := home.Info(ctx)
 	if err != nil {
-		return 0, 0, explain(err)
+		return 0, 0, Explain(err)
 	}
 	if info.Config.Name != rec.Stream || Era(info.Created) != rec.Era || info.State.FirstSeq > rec.After+1 {
 		return 0, 0, fmt.Errorf("%w (claimed by %s at %s; stream %s has lost what came after sequence %d)",
@@ -248,7 +248,7 @@ func (a *Again) catchUp(ctx context.Context, l letter, o original, rec Replayed,
 func find(ctx context.Context, s jetstream.Stream, from jetstream.OrderedConsumerConfig, l letter) (seq uint64, err error) {
 	c, err := s.OrderedConsumer(ctx, from)
 	if err != nil {
-		return 0, explain(err)
+		return 0, Explain(err)
 	}
 	err = each(ctx, c, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if m.Headers().Get(subjects.HeaderReplay) != l.id || !l.is(m.Data()) {

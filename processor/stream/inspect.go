@@ -121,7 +121,7 @@ func waiting(ctx context.Context, raw jetstream.Stream, p int, after uint64) (ui
 func Members(ctx context.Context, js jetstream.JetStream) ([]Member, error) {
 	kv, err := js.KeyValue(ctx, subjects.MembersBucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, explain(err))
+		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, Explain(err))
 	}
 	keys, err := kv.ListKeys(ctx)
 	if err != nil {

@@ -78,7 +78,7 @@ func readLetter(ctx context.Context, js jetstream.JetStream, seq uint64, era str
 		return letter{}, fmt.Errorf("there is no dead letter %d: it may have expired", seq)
 	}
 	if err != nil {
-		return letter{}, explain(err)
+		return letter{}, Explain(err)
 	}
 	l := letter{subject: m.Subject, id: m.Header.Get(subjects.HeaderID), ttl: m.Header.Get(jetstream.MsgTTLHeader)}
 	if err := json.Unmarshal(m.Data, &l.DeadLetter); err != nil {
