@@ -18,6 +18,7 @@ import (
 
 	"falconer/processor"
 	"falconer/processor/stream"
+	"falconer/processor/stream/doctor"
 	"falconer/rules"
 	"falconer/subjects"
 )
@@ -185,7 +186,7 @@ func TestFalconerDoesItsWorkWithinItsRights(t *testing.T) {
 	require.NoError(t, stream.List(t.Context(), falconer.js, []string{subjects.DeadLetters}, func(o stream.Output) error {
 		var d processor.DeadLetter
 		require.NoError(t, json.Unmarshal(o.Data, &d))
-		_, _, err := (&stream.Again{JS: falconer.js, By: "test"}).Replay(t.Context(), d.Seq)
+		_, _, err := (&stream.Again{JS: falconer.js, By: "test"}).Replay(t.Context(), d.Seq, "")
 		return err
 	}))
 	require.Empty(t, falconer.refusals())
@@ -195,8 +196,8 @@ func TestTheDoctorLooksAtAllWithinTheRightsOfFalconer(t *testing.T) {
 	s, falconer := working(t)
 	raise(t, s, "")
 	folded(t, falconer, 1)
-	findings := stream.Diagnose(t.Context(), stream.DoctorConfig{JS: connect(t, s, "falconer").js, Observe: 300 * time.Millisecond})
-	require.Equal(t, stream.LevelOK, stream.Worst(findings), "%v", findings)
+	findings := doctor.Diagnose(t.Context(), doctor.Config{JS: connect(t, s, "falconer").js, Observe: 300 * time.Millisecond})
+	require.Equal(t, doctor.OK, doctor.Worst(findings), "%v", findings)
 }
 
 func TestTheDoctorSaysWhatOthersMayNot(t *testing.T) {
@@ -204,8 +205,8 @@ func TestTheDoctorSaysWhatOthersMayNot(t *testing.T) {
 	before, err := stream.Inspect(t.Context(), falconer.js)
 	require.NoError(t, err)
 	for _, user := range []string{"falcosidekick", "ticketing"} {
-		findings := stream.Diagnose(t.Context(), stream.DoctorConfig{JS: connect(t, s, user).js, Observe: 300 * time.Millisecond})
-		require.Equal(t, stream.LevelWrong, stream.Worst(findings), "%v", findings)
+		findings := doctor.Diagnose(t.Context(), doctor.Config{JS: connect(t, s, user).js, Observe: 300 * time.Millisecond})
+		require.Equal(t, doctor.Wrong, doctor.Worst(findings), "%v", findings)
 	}
 	after, err := stream.Inspect(t.Context(), falconer.js)
 	require.NoError(t, err)

@@ -12,6 +12,9 @@ import (
 // stream dropped them before they were read. Falconer raises it itself.
 const RuleLost = "Falconer: alerts lost before they were read"
 
+// fieldLost is the output field that tells gaps apart where incidents list samples.
+const fieldLost = "falconer.lost"
+
 // Gap is a part of the raw stream that was dropped before its partition was read.
 type Gap struct {
 	Partition int
@@ -33,7 +36,7 @@ func (g Gap) alert() *Alert {
 		Output: fmt.Sprintf("%s: partition %d, sequences %d to %d, at most %d alerts", RuleLost, g.Partition, g.First, g.Last, g.Messages),
 		Fields: map[string]string{
 			"falconer.partition": strconv.Itoa(g.Partition), "falconer.first_seq": number(g.First),
-			"falconer.last_seq": number(g.Last), "falconer.at_most": number(g.Messages),
+			"falconer.last_seq": number(g.Last), "falconer.at_most": number(g.Messages), fieldLost: number(g.First) + "-" + number(g.Last),
 		},
 	}
 }

@@ -21,6 +21,7 @@ func TestLedgerReportsWhatWasLost(t *testing.T) {
 	require.Contains(t, r.Markdown, "Falconer's own rule")
 	require.NotContains(t, r.Markdown, "intrusion")
 	require.NotEqual(t, r.Incident, ch.Reports[1].Incident)
+	require.Equal(t, "10-20", r.Occurrences.Samples[0].What)
 	requireValid(t, schema(t, ReportSchema), ch.Reports...)
 	requireValid(t, schema(t, IncidentSchema), ch.Incidents...)
 

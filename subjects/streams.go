@@ -17,6 +17,9 @@ const (
 	TasksBucket   = "FALCONER_TASKS"
 )
 
+// BucketStream is the name of the stream in which NATS keeps a bucket.
+func BucketStream(bucket string) string { return "KV_" + bucket }
+
 // DefaultPartitions is how many partitions a new raw stream gets.
 const DefaultPartitions = 16
 

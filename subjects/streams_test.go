@@ -93,7 +93,7 @@ func TestOutputStreamKeepsExactlyWhatIsPublished(t *testing.T) {
 	require.Zero(t, out.MaxAge)
 	for _, subject := range []string{
 		subjects.Cursor(0), subjects.State(0, "00112233445566ff"), subjects.Report("info", "r", incident, "opened"),
-		subjects.Task("low", "tune", incident, "t"), subjects.DeadLetter(1), subjects.Replay(1),
+		subjects.Task("low", "tune", incident, "t"), subjects.DeadLetter(1, "era"), subjects.Replay(1, "era"),
 	} {
 		require.Condition(t, func() bool { return coveredByOne(out.Subjects, subject) }, subject)
 	}

@@ -18,8 +18,8 @@ const (
 	// Dead is everything about dead letters: the letters themselves, DeadLetters,
 	// and beside each one that was replayed its record, Replays.
 	Dead        = "falconer.dead.>"
-	DeadLetters = "falconer.dead.*"
-	Replays     = "falconer.dead.*.replayed"
+	DeadLetters = "falconer.dead.*.*"
+	Replays     = "falconer.dead.*.*.replayed"
 	Cursors     = "falconer.cursor.*"
 	States      = "falconer.incident.*.*"
 	// Silenced are the partitions' lists of silences, Silences the orders that
@@ -64,11 +64,15 @@ func Task(severity, kind, incident, task string) string {
 	return "falconer.task." + severity + "." + kind + "." + incident + "." + task
 }
 
-// DeadLetter is the subject of the dead letter for the alert at seq of the raw stream.
-func DeadLetter(seq uint64) string { return "falconer.dead." + strconv.FormatUint(seq, 10) }
+// DeadLetter is the subject of the dead letter for the alert at seq of the raw
+// stream in its life era; "*" stands for any. The era keeps a raw stream that was
+// made anew, whose sequences begin again, from taking an older letter's place.
+func DeadLetter(seq uint64, era string) string {
+	return "falconer.dead." + strconv.FormatUint(seq, 10) + "." + era
+}
 
-// Replay is the subject of the record that the dead letter for seq was replayed.
-func Replay(seq uint64) string { return DeadLetter(seq) + ".replayed" }
+// Replay is the subject of the record that a dead letter was replayed.
+func Replay(seq uint64, era string) string { return DeadLetter(seq, era) + ".replayed" }
 
 // Cursor is the subject of a partition's read position.
 func Cursor(partition int) string { return "falconer.cursor." + strconv.Itoa(partition) }

@@ -69,14 +69,14 @@ func TestParsersRefuseWhatTheyDidNotBuild(t *testing.T) {
 }
 
 func TestOtherSubjects(t *testing.T) {
-	require.Equal(t, "falconer.dead.18446744073709551615", subjects.DeadLetter(1<<64-1))
-	require.True(t, covers(subjects.Dead, subjects.DeadLetter(7)))
-	require.True(t, covers(subjects.DeadLetters, subjects.DeadLetter(7)))
-	require.Equal(t, "falconer.dead.7.replayed", subjects.Replay(7))
-	require.True(t, covers(subjects.Dead, subjects.Replay(7)))
-	require.True(t, covers(subjects.Replays, subjects.Replay(7)))
-	require.False(t, covers(subjects.DeadLetters, subjects.Replay(7)), "whoever takes dead letters gets no records")
-	require.False(t, covers(subjects.Replays, subjects.DeadLetter(7)))
+	require.Equal(t, "falconer.dead.18446744073709551615.era", subjects.DeadLetter(1<<64-1, "era"))
+	require.True(t, covers(subjects.Dead, subjects.DeadLetter(7, "era")))
+	require.True(t, covers(subjects.DeadLetters, subjects.DeadLetter(7, "era")))
+	require.Equal(t, "falconer.dead.7.era.replayed", subjects.Replay(7, "era"))
+	require.True(t, covers(subjects.Dead, subjects.Replay(7, "era")))
+	require.True(t, covers(subjects.Replays, subjects.Replay(7, "era")))
+	require.False(t, covers(subjects.DeadLetters, subjects.Replay(7, "era")), "whoever takes dead letters gets no records")
+	require.False(t, covers(subjects.Replays, subjects.DeadLetter(7, "era")))
 	require.Equal(t, "falconer.cursor.3", subjects.Cursor(3))
 	require.True(t, covers(subjects.Cursors, subjects.Cursor(3)))
 	require.True(t, covers(subjects.Silences, subjects.Silence("0123abcd")))

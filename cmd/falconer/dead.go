@@ -22,7 +22,7 @@ import (
 func (a *app) deadCommand() *cobra.Command {
 	var records map[string]stream.Replayed
 	c := a.outputCommand("List, show, follow and replay alerts that could not be understood", listing{
-		noun: "dead", header: "TIME\tSEQ\tSIZE\tSUBJECT\tREPLAYED\tREASON",
+		noun: "dead", header: "TIME\tLETTER\tSIZE\tSUBJECT\tREPLAYED\tREASON",
 		before: func(ctx context.Context, js jetstream.JetStream) (err error) {
 			records, err = stream.ListReplayed(ctx, js)
 			return err
@@ -31,7 +31,7 @@ func (a *app) deadCommand() *cobra.Command {
 		line: func(o stream.Output) (string, bool, error) {
 			var d processor.DeadLetter
 			err := decode(o, &d)
-			return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s", clock(d.Time), d.Seq, d.Size, brief(d.Subject), replayMark(records, o.ID), d.Reason), true, err
+			return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", clock(d.Time), letterOf(o.ID), d.Size, brief(d.Subject), replayMark(records, o.ID), d.Reason), true, err
 		},
 		show: func(o stream.Output) (string, error) {
 			var d processor.DeadLetter
@@ -40,10 +40,11 @@ func (a *app) deadCommand() *cobra.Command {
 			return fmt.Sprintf("Sequence %d of the raw stream, %s, published to %s\nReason: %s\nSHA-256: %s\n%s\n%s\n", d.Seq, clock(d.Time), d.Subject, d.Reason, d.SHA256, replayStory(records, o.ID), text), err
 		},
 		find: func(id string) ([]string, func(stream.Output) bool) {
-			if strings.Trim(id, "0123456789") != "" || id == "" {
+			name, err := parseLetter(id)
+			if err != nil {
 				return nil, nil
 			}
-			return []string{"falconer.dead." + id}, func(stream.Output) bool { return true }
+			return []string{subjects.DeadLetter(name.seq, cmp.Or(name.era, "*"))}, func(stream.Output) bool { return true }
 		},
 		beside: func(o stream.Output) (any, bool) {
 			rec, ok := records[o.ID]
@@ -73,7 +74,7 @@ func replayStory(records map[string]stream.Replayed, id string) string {
 	case !ok:
 		return ""
 	case rec.RawSeq == 0:
-		return fmt.Sprintf("Replay begun %s by %s and not finished: \"falconer dead replay %d\" finishes it\n", clock(rec.At), processor.Visible(rec.By), rec.Seq)
+		return fmt.Sprintf("Replay begun %s by %s and not finished: \"falconer dead replay %s\" finishes it\n", clock(rec.At), processor.Visible(rec.By), letterOf(rec.ID))
 	}
 	return fmt.Sprintf("Replayed %s by %s as sequence %d\n", clock(rec.At), processor.Visible(rec.By), rec.RawSeq)
 }
@@ -82,29 +83,32 @@ func (a *app) deadReplayCommand() *cobra.Command {
 	var all bool
 	var by string
 	c := &cobra.Command{
-		Use:   "replay SEQ...",
+		Use:   "replay LETTER...",
 		Short: "Publish alerts again, each once, when what made them fail is mended",
 		Long: `Publish the alerts of dead letters again, with the bytes they had, on the subjects
 they came from: for when a playbook that failed is mended, or falconer has learned
 to read them. Workers with the mended playbooks must be running by then; an alert
 that fails again makes a new dead letter.
 
+LETTER is the sequence of the alert, or as in "falconer dead list" with the life
+of the raw stream; without that, the newest of the sequence is meant.
+
 An alert is published once, however often this is run, by however many, and
-whatever crashes: the record beside the letter, falconer.dead.SEQ.replayed, says
-where it stands now. The dead letter stays until it expires.`,
+whatever crashes: the record beside the letter, falconer.dead.SEQ.ERA.replayed,
+says where it stands now. The dead letter stays until it expires.`,
 		Example: "  falconer dead replay 4711\n  falconer dead replay --all",
 		Args: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
-				return errors.New(`give the sequences of dead letters, as in "falconer dead list", or --all`)
+				return errors.New(`give dead letters, as in "falconer dead list", or --all`)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			seqs, err := sequences(args)
+			letters, err := parseLetters(args)
 			if err != nil {
 				return misuse{err}
 			}
-			return a.deadReplay(cmd.Context(), seqs, all, cmp.Or(by, whoami()))
+			return a.deadReplay(cmd.Context(), letters, all, cmp.Or(by, whoami()))
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "every dead letter that was not replayed yet")
@@ -112,15 +116,41 @@ where it stands now. The dead letter stays until it expires.`,
 	return a.jsonFlag(c)
 }
 
-func sequences(args []string) (seqs []uint64, err error) {
-	for _, arg := range args {
-		seq, err := strconv.ParseUint(arg, 10, 64)
-		if err != nil || seq == 0 {
-			return nil, fmt.Errorf("%q is no sequence of a dead letter: see \"falconer dead list\"", arg)
-		}
-		seqs = append(seqs, seq)
+// letterName names a dead letter: the sequence of its alert, and the life of the
+// raw stream; without that the newest of the sequence is meant.
+type letterName struct {
+	seq uint64
+	era string
+}
+
+func (n letterName) String() string {
+	if n.era == "" {
+		return strconv.FormatUint(n.seq, 10)
 	}
-	return seqs, nil
+	return fmt.Sprintf("%d-%s", n.seq, n.era)
+}
+
+// letterOf is the name of a dead letter by its id.
+func letterOf(id string) string { return strings.TrimPrefix(id, "dead/") }
+
+func parseLetter(text string) (letterName, error) {
+	number, era, dashed := strings.Cut(text, "-")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || seq == 0 || dashed && (era == "" || !subjects.Token(era)) {
+		return letterName{}, fmt.Errorf("%q is no dead letter: see \"falconer dead list\"", text)
+	}
+	return letterName{seq, era}, nil
+}
+
+func parseLetters(args []string) (names []letterName, err error) {
+	for _, arg := range args {
+		name, err := parseLetter(arg)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // whoami is the user and the host, as far as they are known.
@@ -136,27 +166,27 @@ func whoami() string {
 	return name + "@" + host
 }
 
-func (a *app) deadReplay(ctx context.Context, seqs []uint64, all bool, by string) error {
+func (a *app) deadReplay(ctx context.Context, letters []letterName, all bool, by string) error {
 	nc, js, err := a.connect("dead replay")
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	if all {
-		if seqs, err = unreplayed(ctx, js); err != nil {
+		if letters, err = unreplayed(ctx, js); err != nil {
 			return err
 		}
 	}
 	again := &stream.Again{JS: js, By: by}
 	done, failed := 0, 0
-	for _, seq := range seqs {
-		rec, fresh, err := again.Replay(ctx, seq)
+	for _, l := range letters {
+		rec, fresh, err := again.Replay(ctx, l.seq, l.era)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			failed++
-			a.say("%d: not replayed: %v", seq, err)
+			a.say("%s: not replayed: %v", l, err)
 			continue
 		case fresh:
 			done++
@@ -165,7 +195,7 @@ func (a *app) deadReplay(ctx context.Context, seqs []uint64, all bool, by string
 			return err
 		}
 	}
-	a.say("%d replayed, %d replayed before, %d failed.", done, len(seqs)-done-failed, failed)
+	a.say("%d replayed, %d replayed before, %d failed.", done, len(letters)-done-failed, failed)
 	if failed > 0 {
 		return errSaid
 	}
@@ -173,22 +203,21 @@ func (a *app) deadReplay(ctx context.Context, seqs []uint64, all bool, by string
 }
 
 // unreplayed lists the letters that have no finished replay, oldest first.
-func unreplayed(ctx context.Context, js jetstream.JetStream) (seqs []uint64, err error) {
+func unreplayed(ctx context.Context, js jetstream.JetStream) (letters []letterName, err error) {
 	records, err := stream.ListReplayed(ctx, js)
 	if err != nil {
 		return nil, err
 	}
 	err = stream.List(ctx, js, []string{subjects.DeadLetters}, func(o stream.Output) error {
-		var d processor.DeadLetter
 		if records[o.ID].RawSeq > 0 {
 			return nil
 		}
-		err := decode(o, &d)
-		seqs = append(seqs, d.Seq)
+		name, err := parseLetter(letterOf(o.ID))
+		letters = append(letters, name)
 		return err
 	})
-	slices.Sort(seqs)
-	return seqs, err
+	slices.SortFunc(letters, func(a, b letterName) int { return cmp.Or(cmp.Compare(a.era, b.era), cmp.Compare(a.seq, b.seq)) })
+	return letters, err
 }
 
 func (a *app) sayReplayed(rec stream.Replayed, fresh bool) (err error) {
@@ -196,9 +225,9 @@ func (a *app) sayReplayed(rec stream.Replayed, fresh bool) (err error) {
 	case a.asJSON:
 		return a.printJSON(rec)
 	case fresh:
-		_, err = fmt.Fprintf(a.out, "%d: replayed as sequence %d\n", rec.Seq, rec.RawSeq)
+		_, err = fmt.Fprintf(a.out, "%s: replayed as sequence %d\n", letterOf(rec.ID), rec.RawSeq)
 	default:
-		_, err = fmt.Fprintf(a.out, "%d: already replayed at %s as sequence %d\n", rec.Seq, clock(rec.At), rec.RawSeq)
+		_, err = fmt.Fprintf(a.out, "%s: already replayed at %s as sequence %d\n", letterOf(rec.ID), clock(rec.At), rec.RawSeq)
 	}
 	return err
 }

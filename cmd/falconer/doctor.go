@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"falconer/processor"
-	"falconer/processor/stream"
+	"falconer/processor/stream/doctor"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -23,8 +23,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Find out what is wrong, and say what to do",
 		Long: `Look at everything that Falconer needs of NATS, and at how the work goes: server
 and JetStream, permissions, streams and their settings, replicas, clocks, whether
-alerts come in, loops, room, workers, backlog, dead letters. Each finding says
-what to do next. Give it the settings that workers have (--nats, --creds, --config).
+alerts come in, loops, rules under several subjects, room, workers, backlog, dead
+letters. Each finding says what to do next. Give it the settings that workers have
+(--nats, --creds, --config).
 
 It stores and changes nothing. Permissions are tried with messages that the server
 must refuse; whoever subscribes to falconer.> without JetStream sees them, empty.
@@ -50,26 +51,26 @@ func (a *app) doctor(ctx context.Context, observe time.Duration) error {
 	if err := a.printFindings(findings); err != nil {
 		return err
 	}
-	if stream.Worst(findings) == stream.LevelWrong {
+	if doctor.Worst(findings) == doctor.Wrong {
 		return errSaid
 	}
 	return nil
 }
 
-func (a *app) diagnose(ctx context.Context, observe time.Duration) ([]stream.Finding, error) {
+func (a *app) diagnose(ctx context.Context, observe time.Duration) ([]doctor.Finding, error) {
 	nc, js, err := a.connect("doctor")
 	if err != nil {
-		return []stream.Finding{a.unreached(err)}, nil
+		return []doctor.Finding{a.unreached(err)}, nil
 	}
 	defer nc.Close()
 	a.say("Watching for %s ...", observe)
-	findings := stream.Diagnose(ctx, stream.DoctorConfig{JS: js, Layout: a.cfg.layout(), Reopen: a.cfg.Reopen, Observe: observe})
+	findings := doctor.Diagnose(ctx, doctor.Config{JS: js, Layout: a.cfg.layout(), Reopen: a.cfg.Reopen, Observe: observe})
 	return findings, ctx.Err()
 }
 
 // unreached is the finding when there is no connection.
-func (a *app) unreached(err error) stream.Finding {
-	f := stream.Finding{Level: stream.LevelWrong, Check: "connection", Found: err.Error()}
+func (a *app) unreached(err error) doctor.Finding {
+	f := doctor.Finding{Level: doctor.Wrong, Check: "connection", Found: err.Error()}
 	if strings.HasPrefix(f.Found, "no NATS at ") { // what follows stands in Next
 		f.Found, _, _ = strings.Cut(f.Found, ": ")
 	}
@@ -87,14 +88,14 @@ func (a *app) unreached(err error) stream.Finding {
 }
 
 // label is a level as people see it: what needs them stands out.
-func label(l stream.Level) string {
-	if l == stream.LevelWarn || l == stream.LevelWrong {
+func label(l doctor.Level) string {
+	if l == doctor.Warn || l == doctor.Wrong {
 		return strings.ToUpper(string(l))
 	}
 	return string(l)
 }
 
-func (a *app) printFindings(findings []stream.Finding) error {
+func (a *app) printFindings(findings []doctor.Finding) error {
 	if a.asJSON {
 		for _, f := range findings {
 			if err := a.printJSON(f); err != nil {
@@ -119,10 +120,10 @@ func (a *app) printFindings(findings []stream.Finding) error {
 	return nil
 }
 
-func summary(findings []stream.Finding) string {
+func summary(findings []doctor.Finding) string {
 	var parts []string
-	for _, l := range []stream.Level{stream.LevelWrong, stream.LevelWarn, stream.LevelNote, stream.LevelOK} {
-		if n := len(findings) - len(slices.DeleteFunc(slices.Clone(findings), func(f stream.Finding) bool { return f.Level == l })); n > 0 {
+	for _, l := range []doctor.Level{doctor.Wrong, doctor.Warn, doctor.Note, doctor.OK} {
+		if n := len(findings) - len(slices.DeleteFunc(slices.Clone(findings), func(f doctor.Finding) bool { return f.Level == l })); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, label(l)))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"falconer/processor/broker"
 	"falconer/processor/broker/brokertest"
-	"falconer/processor/stream"
+	"falconer/processor/stream/doctor"
 )
 
 // How long a worker may take to come to what is looked for, and how often to look.
@@ -28,9 +28,9 @@ func TestDoctorWithoutNATSIsOneFinding(t *testing.T) {
 
 	o = falconer(t, "doctor", "--nats", "nats://127.0.0.1:1", "--json")
 	require.Equal(t, exitFailed, o.code)
-	f := parse[stream.Finding](t, o.out)
+	f := parse[doctor.Finding](t, o.out)
 	require.Len(t, f, 1)
-	require.Equal(t, stream.LevelWrong, f[0].Level)
+	require.Equal(t, doctor.Wrong, f[0].Level)
 	require.NotEmpty(t, f[0].Next)
 
 	o = falconer(t, "doctor", "--nats", "nats://127.0.0.1:1", "--creds", "no-such.creds")

@@ -42,10 +42,11 @@ var (
 	errUnknown = errors.New("it was claimed before, and whether it was published then cannot be known any more: publishing it now could count it twice")
 )
 
-// Replay replays one letter. Fresh is false when it had been replayed before,
-// and nothing was done. After an error the same call may be made again.
-func (a *Again) Replay(ctx context.Context, seq uint64) (rec Replayed, fresh bool, err error) {
-	l, err := readLetter(ctx, a.JS, seq)
+// Replay replays the letter of a sequence and an era; without era, the newest of
+// the sequence. Fresh is false when it had been replayed before, and nothing was
+// done. After an error the same call may be made again.
+func (a *Again) Replay(ctx context.Context, seq uint64, era string) (rec Replayed, fresh bool, err error) {
+	l, err := readLetter(ctx, a.JS, seq, era)
 	if err != nil {
 		return rec, false, err
 	}
@@ -83,24 +84,22 @@ func (a *Again) streams(ctx context.Context) (raw, home jetstream.Stream, err er
 		return raw, raw, nil
 	}
 	if home, err = a.JS.Stream(ctx, sources[0].Name); err != nil {
-		return nil, nil, fmt.Errorf("stream %s, the source of %s: %w", sources[0].Name, subjects.RawStream, explain(err))
+		return nil, nil, fmt.Errorf("stream %s, the source of %s: %w", sources[0].Name, subjects.RawStream, Explain(err))
 	}
 	return raw, home, nil
 }
 
-// record reads the record beside a letter, and its revision for the next one. A
-// record about another letter is none, but has a revision.
+// record reads the record beside a letter, if there is one, and its revision for
+// the next one.
 func (a *Again) record(ctx context.Context, l letter) (rec Replayed, rev uint64, err error) {
-	m, err := lastOf(ctx, a.JS, subjects.OutputStream, subjects.Replay(l.Seq))
+	m, err := lastOf(ctx, a.JS, subjects.OutputStream, l.recordSubject())
 	if errors.Is(err, errNotFound) {
 		return Replayed{}, 0, nil
 	}
 	if err != nil {
 		return Replayed{}, 0, err
 	}
-	if rec, err = decodeReplayed(m.Data); rec.ID != l.id {
-		rec = Replayed{}
-	}
+	rec, err = decodeReplayed(m.Data)
 	return rec, m.Seq, err
 }
 
@@ -115,7 +114,7 @@ func (a *Again) claim(ctx context.Context, l letter, o original, home jetstream.
 	}
 	info, err := home.Info(ctx)
 	if err != nil {
-		return rec, 0, explain(err)
+		return rec, 0, Explain(err)
 	}
 	now := time.Now
 	if a.Now != nil {
@@ -151,7 +150,7 @@ func (a *Again) write(ctx context.Context, l letter, rec Replayed, rev uint64) (
 	if err != nil {
 		return 0, err
 	}
-	m := nats.NewMsg(subjects.Replay(l.Seq))
+	m := nats.NewMsg(l.recordSubject())
 	m.Data = data
 	m.Header.Set(subjects.HeaderSchema, ReplayedSchema)
 	m.Header.Set(subjects.HeaderContentType, "application/json")
@@ -160,7 +159,7 @@ func (a *Again) write(ctx context.Context, l letter, rec Replayed, rev uint64) (
 	}
 	ack, err := a.JS.PublishMsg(ctx, m, jetstream.WithExpectStream(subjects.OutputStream), jetstream.WithExpectLastSequencePerSubject(rev))
 	if err != nil {
-		return 0, fmt.Errorf("writing the record of the replay: %w", explain(err))
+		return 0, fmt.Errorf("writing the record of the replay: %w", Explain(err))
 	}
 	return ack.Sequence, nil
 }
@@ -187,7 +186,7 @@ func (a *Again) publish(ctx context.Context, l letter, o original, rec Replayed,
 		case failed == nil:
 			return ack.Sequence, nil
 		case judge(failed) != conflict:
-			return 0, fmt.Errorf("publishing to %s: %w; run it again to see whether it was stored", o.subject, explain(failed))
+			return 0, fmt.Errorf("publishing to %s: %w; run it again to see whether it was stored", o.subject, Explain(failed))
 		}
 		last, seq, err = a.catchUp(ctx, l, o, rec, last)
 	}
@@ -211,7 +210,7 @@ func (a *Again) look(ctx context.Context, l letter, o original, rec Replayed, ho
 	}
 	info, err := home.Info(ctx)
 	if err != nil {
-		return 0, 0, explain(err)
+		return 0, 0, Explain(err)
 	}
 	if info.Config.Name != rec.Stream || Era(info.Created) != rec.Era || info.State.FirstSeq > rec.After+1 {
 		return 0, 0, fmt.Errorf("%w (claimed by %s at %s; stream %s has lost what came after sequence %d)",
@@ -249,7 +248,7 @@ func (a *Again) catchUp(ctx context.Context, l letter, o original, rec Replayed,
 func find(ctx context.Context, s jetstream.Stream, from jetstream.OrderedConsumerConfig, l letter) (seq uint64, err error) {
 	c, err := s.OrderedConsumer(ctx, from)
 	if err != nil {
-		return 0, explain(err)
+		return 0, Explain(err)
 	}
 	err = each(ctx, c, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if m.Headers().Get(subjects.HeaderReplay) != l.id || !l.is(m.Data()) {

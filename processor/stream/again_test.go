@@ -55,7 +55,7 @@ func (g grave) work(old string) {
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
 	require.Eventually(g, func() bool {
-		l, err := readLetter(g.Context(), g.js, g.seq)
+		l, err := readLetter(g.Context(), g.js, g.seq, "")
 		return err == nil && l.id != old
 	}, 20*time.Second, 10*time.Millisecond)
 	stop()
@@ -79,7 +79,7 @@ func (g grave) remake() {
 // steps takes what the steps of a replay need, to do some of them by hand.
 func (g grave) steps(a *Again) (l letter, o original, home jetstream.Stream) {
 	g.Helper()
-	l, err := readLetter(g.Context(), g.js, g.seq)
+	l, err := readLetter(g.Context(), g.js, g.seq, "")
 	require.NoError(g, err)
 	raw, home, err := a.streams(g.Context())
 	require.NoError(g, err)
@@ -91,7 +91,7 @@ func (g grave) steps(a *Again) (l letter, o original, home jetstream.Stream) {
 // copies counts the letter's alert in a stream, the first one included.
 func (g grave) copies(stream string) (n int) {
 	g.Helper()
-	l, err := readLetter(g.Context(), g.js, g.seq)
+	l, err := readLetter(g.Context(), g.js, g.seq, "")
 	require.NoError(g, err)
 	s, err := g.js.Stream(g.Context(), stream)
 	require.NoError(g, err)
@@ -128,7 +128,7 @@ func (g grave) forgetIDs(stream string) {
 func TestALetterIsReplayedOnce(t *testing.T) {
 	g := bury(t, subjects.Layout{}, poisons, poison)
 	a := &Again{JS: g.js, By: "me"}
-	rec, fresh, err := a.Replay(t.Context(), g.seq)
+	rec, fresh, err := a.Replay(t.Context(), g.seq, "")
 	require.NoError(t, err)
 	require.True(t, fresh)
 	require.EqualValues(t, 2, rec.RawSeq)
@@ -141,13 +141,13 @@ func TestALetterIsReplayedOnce(t *testing.T) {
 	require.Equal(t, first.Subject, m.Subject, "it meets its incident in the same partition")
 	require.Equal(t, rec.ID, m.Header.Get(subjects.HeaderReplay))
 
-	again, fresh, err := a.Replay(t.Context(), g.seq)
+	again, fresh, err := a.Replay(t.Context(), g.seq, "")
 	require.NoError(t, err)
 	require.False(t, fresh)
 	require.Equal(t, rec, again)
 	require.Equal(t, 2, g.copies(subjects.RawStream))
 
-	stored, err := lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq))
+	stored, err := lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq, "*"))
 	require.NoError(t, err)
 	require.Equal(t, "672h0m0s", stored.Header.Get("Nats-TTL"), "as long as a letter")
 	requireForm(t, ReplayedSchema, stored.Data)
@@ -155,7 +155,7 @@ func TestALetterIsReplayedOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]Replayed{rec.ID: rec}, known)
 
-	_, _, err = a.Replay(t.Context(), 99)
+	_, _, err = a.Replay(t.Context(), 99, "")
 	require.EqualError(t, err, "there is no dead letter 99: it may have expired")
 }
 
@@ -209,7 +209,7 @@ func TestAReplayThatCrashedIsFinishedByTheNext(t *testing.T) {
 			require.NoError(g, g.raw().DeleteMsg(g.Context(), g.seq))
 		},
 		"after the record was completed": func(g grave, a *Again) {
-			_, fresh, err := a.Replay(g.Context(), g.seq)
+			_, fresh, err := a.Replay(g.Context(), g.seq, "")
 			require.NoError(g, err)
 			require.True(g, fresh)
 		},
@@ -225,7 +225,7 @@ func TestAReplayThatCrashedIsFinishedByTheNext(t *testing.T) {
 				g.forgetIDs(home)
 				crash(g, &Again{JS: g.js, By: "who crashed"})
 				<-time.After(150 * time.Millisecond) // until the server has forgotten the message ids
-				rec, _, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq)
+				rec, _, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq, "")
 				require.NoError(t, err)
 				m, err := at(t.Context(), g.js, subjects.RawStream, rec.RawSeq)
 				require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestAReplayThatCrashedIsFinishedByTheNext(t *testing.T) {
 					want = 1
 				}
 				require.Equal(t, want, g.copies(home))
-				_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq)
+				_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq, "")
 				require.NoError(t, err)
 				require.False(t, fresh)
 				require.Equal(t, want, g.copies(home))
@@ -253,7 +253,7 @@ func TestTwoThatReplayAtOnceReplayOnce(t *testing.T) {
 	seqs, first := map[uint64]bool{}, 0
 	for range 8 {
 		running.Go(func() {
-			rec, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq)
+			rec, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq, "")
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -282,7 +282,7 @@ func TestAZombieReplaysNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, seq)
 
-	_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq)
+	_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq, "")
 	require.NoError(t, err)
 	require.True(t, fresh)
 	_, err = g.js.Publish(t.Context(), o.subject, o.data, jetstream.WithExpectLastSequencePerSubject(last))
@@ -300,7 +300,7 @@ func TestAReplayGetsThroughOnABusySubject(t *testing.T) {
 			<-time.After(time.Millisecond) // this is how busy it is
 		}
 	})
-	_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq)
+	_, fresh, err := (&Again{JS: g.js}).Replay(t.Context(), g.seq, "")
 	stop()
 	busy.Wait()
 	require.NoError(t, err)
@@ -318,7 +318,7 @@ func TestAClaimWhoseAlertCannotBeLookedForIsLeft(t *testing.T) {
 	_, err = a.publish(t.Context(), l, o, rec, home)
 	require.NoError(t, err)
 	require.NoError(t, g.raw().Purge(t.Context()))
-	_, _, err = a.Replay(t.Context(), g.seq)
+	_, _, err = a.Replay(t.Context(), g.seq, "")
 	require.ErrorIs(t, err, errUnknown)
 	require.ErrorContains(t, err, "claimed by who crashed at ")
 	require.Zero(t, g.copies(subjects.RawStream))
@@ -346,10 +346,10 @@ func TestWhereTheAlertOfALetterIsFound(t *testing.T) {
 			if row.lost {
 				require.NoError(t, g.raw().Purge(t.Context()))
 			}
-			rec, fresh, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq)
+			rec, fresh, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq, "")
 			if row.want != "" {
 				require.ErrorContains(t, err, row.want)
-				_, err = lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq))
+				_, err = lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq, "*"))
 				require.ErrorIs(t, err, errNotFound, "nothing was claimed")
 				return
 			}
@@ -365,9 +365,9 @@ func TestWhereTheAlertOfALetterIsFound(t *testing.T) {
 
 func TestAnAlertThatTheServerDoesNotTakeAnyMoreIsNotClaimed(t *testing.T) {
 	g := bury(t, subjects.Layout{}, poisons, strings.Repeat("x", 1<<20-100))
-	_, _, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq)
+	_, _, err := (&Again{JS: g.js, By: "me"}).Replay(t.Context(), g.seq, "")
 	require.ErrorContains(t, err, "the alert has 1048476 bytes, and with its headers would pass the 1048576 that the server takes (max_payload)")
-	_, err = lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq))
+	_, err = lastOf(t.Context(), g.js, subjects.OutputStream, subjects.Replay(g.seq, "*"))
 	require.ErrorIs(t, err, errNotFound)
 }
 
@@ -380,7 +380,7 @@ func TestLettersOfTwoLivesOfTheRawStream(t *testing.T) {
 	_, err := g.js.Publish(t.Context(), "falco.error.other", []byte("{}"))
 	require.NoError(t, err)
 
-	rec, fresh, err := a.Replay(t.Context(), g.seq)
+	rec, fresh, err := a.Replay(t.Context(), g.seq, "")
 	require.NoError(t, err)
 	require.True(t, fresh)
 	require.EqualValues(t, 2, rec.RawSeq)
@@ -392,9 +392,15 @@ func TestLettersOfTwoLivesOfTheRawStream(t *testing.T) {
 	_, err = g.js.Publish(t.Context(), poisons, []byte("another"))
 	require.NoError(t, err)
 	g.work(rec.ID)
-	other, fresh, err := a.Replay(t.Context(), g.seq)
+	other, fresh, err := a.Replay(t.Context(), g.seq, "")
 	require.NoError(t, err)
-	require.True(t, fresh, "the record that stood there was about another letter")
+	require.True(t, fresh, "the newest letter of the sequence is another one")
 	require.NotEqual(t, rec.ID, other.ID)
 	require.EqualValues(t, 2, other.RawSeq)
+
+	era := strings.TrimPrefix(rec.ID, "dead/1-")
+	old, fresh, err := a.Replay(t.Context(), g.seq, era)
+	require.NoError(t, err, "the older letter is still there")
+	require.False(t, fresh)
+	require.Equal(t, rec, old)
 }

@@ -69,7 +69,7 @@ func nextOf(ctx context.Context, js jetstream.JetStream, stream, subject string,
 }
 
 func get(ctx context.Context, js jetstream.JetStream, stream, request string) (stored, error) {
-	msg, err := js.Conn().RequestWithContext(ctx, apiPrefix(js)+"STREAM.MSG.GET."+stream, []byte(request))
+	msg, err := js.Conn().RequestWithContext(ctx, APIPrefix(js)+"STREAM.MSG.GET."+stream, []byte(request))
 	if err != nil {
 		return stored{}, fmt.Errorf("getting a message of %s: %w", stream, err)
 	}
@@ -100,8 +100,9 @@ func get(ctx context.Context, js jetstream.JetStream, stream, request string) (s
 	return out, err
 }
 
-// apiPrefix is where the JetStream API of this context listens.
-func apiPrefix(js jetstream.JetStream) string {
+// APIPrefix is what every subject of the JetStream API begins with for js, which
+// may have a domain or a prefix of its own.
+func APIPrefix(js jetstream.JetStream) string {
 	opts := js.Options()
 	switch {
 	case opts.APIPrefix != "":

@@ -109,8 +109,9 @@ func (s *share) outputs(ch processor.Changes, retention time.Duration) error {
 	}
 	for i := range ch.Dead {
 		d := &ch.Dead[i]
-		id := fmt.Sprintf("dead/%d-%s", d.Seq, Era(s.cursor.Created))
-		errs = append(errs, s.output(subjects.DeadLetter(d.Seq), id, d.Schema, d, deadRetention(retention), func() {}))
+		era := Era(s.cursor.Created)
+		id := fmt.Sprintf("dead/%d-%s", d.Seq, era)
+		errs = append(errs, s.output(subjects.DeadLetter(d.Seq, era), id, d.Schema, d, deadRetention(retention), func() {}))
 	}
 	return errors.Join(errs...)
 }

@@ -19,6 +19,8 @@ type Status struct {
 	Members    []Member          `json:"members"`
 	Partitions []PartitionStatus `json:"partitions"`
 	Totals     processor.Totals  `json:"totals"`
+	// Balanced says that the totals of every partition add up.
+	Balanced bool `json:"balanced"`
 	// Open counts the open incidents, Lag the alerts that wait.
 	Open int      `json:"open"`
 	Lag  uint64   `json:"lag"`
@@ -62,7 +64,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("stream %s: %w", subjects.OutputStream, missingStream(err))
 	}
-	st := Status{Raw: fullness(raw.CachedInfo()), Out: fullness(out.CachedInfo())}
+	st := Status{Balanced: true, Raw: fullness(raw.CachedInfo()), Out: fullness(out.CachedInfo())}
 	if st.Members, err = Members(ctx, js); err != nil {
 		return Status{}, err
 	}
@@ -73,6 +75,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
 		}
 		st.Partitions = append(st.Partitions, ps)
 		st.Totals = st.Totals.Add(ps.Totals)
+		st.Balanced = st.Balanced && ps.Totals.Balanced()
 		st.Lag += ps.Lag
 	}
 	st.Open = int(st.Totals.Opened - st.Totals.Closed)
@@ -118,7 +121,7 @@ func waiting(ctx context.Context, raw jetstream.Stream, p int, after uint64) (ui
 func Members(ctx context.Context, js jetstream.JetStream) ([]Member, error) {
 	kv, err := js.KeyValue(ctx, subjects.MembersBucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, explain(err))
+		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, Explain(err))
 	}
 	keys, err := kv.ListKeys(ctx)
 	if err != nil {

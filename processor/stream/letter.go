@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,13 +23,11 @@ const ReplayedSchema = "replayed.v1"
 // Replayed is the record beside a dead letter that its alert was published again,
 // or is about to be.
 type Replayed struct {
-	Schema string `json:"schema"`
-	Seq    uint64 `json:"seq"`
-	// ID is the letter's. A record of another id is about a letter that stood
-	// here before the raw stream was made anew.
-	ID string    `json:"id"`
-	By string    `json:"by"`
-	At time.Time `json:"at"`
+	Schema string    `json:"schema"`
+	Seq    uint64    `json:"seq"`
+	ID     string    `json:"id"` // the letter's
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
 	// Stream, Era and After say where the alert was not yet when the letter was
 	// claimed: it stands in this life of this stream after this sequence, or it
 	// was not published.
@@ -64,19 +63,24 @@ func decodeReplayed(data []byte) (Replayed, error) {
 // letter is a dead letter as it is stored.
 type letter struct {
 	processor.DeadLetter
-	id  string
-	ttl string // as in its header; empty when it is kept for ever
+	subject string
+	id      string
+	ttl     string // as in its header; empty when it is kept for ever
 }
 
-func readLetter(ctx context.Context, js jetstream.JetStream, seq uint64) (letter, error) {
-	m, err := lastOf(ctx, js, subjects.OutputStream, subjects.DeadLetter(seq))
+// recordSubject is where the record of the letter's replay stands.
+func (l letter) recordSubject() string { return l.subject + ".replayed" }
+
+// readLetter reads the letter of a sequence and an era; without era, the newest.
+func readLetter(ctx context.Context, js jetstream.JetStream, seq uint64, era string) (letter, error) {
+	m, err := lastOf(ctx, js, subjects.OutputStream, subjects.DeadLetter(seq, cmp.Or(era, "*")))
 	if errors.Is(err, errNotFound) {
 		return letter{}, fmt.Errorf("there is no dead letter %d: it may have expired", seq)
 	}
 	if err != nil {
-		return letter{}, explain(err)
+		return letter{}, Explain(err)
 	}
-	l := letter{id: m.Header.Get(subjects.HeaderID), ttl: m.Header.Get(jetstream.MsgTTLHeader)}
+	l := letter{subject: m.Subject, id: m.Header.Get(subjects.HeaderID), ttl: m.Header.Get(jetstream.MsgTTLHeader)}
 	if err := json.Unmarshal(m.Data, &l.DeadLetter); err != nil {
 		return l, fmt.Errorf("reading dead letter %d: %w", seq, err)
 	}

@@ -71,7 +71,7 @@ type presence struct {
 func newPresence(ctx context.Context, cfg Config) (*presence, error) {
 	kv, err := cfg.JS.KeyValue(ctx, subjects.MembersBucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, explain(err))
+		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, Explain(err))
 	}
 	host, _ := os.Hostname()
 	return &presence{

@@ -32,21 +32,21 @@ func TestAReplayedLetterIsCountedOnce(t *testing.T) {
 	require.NoError(t, err)
 	drained(t, js, 1)
 	again := &stream.Again{JS: js, By: "me"}
-	rec, fresh, err := again.Replay(t.Context(), 1)
+	rec, fresh, err := again.Replay(t.Context(), 1, "")
 	require.NoError(t, err)
 	require.True(t, fresh)
 	drained(t, js, 2)
 	require.EqualValues(t, 2, totals(t, js).Dead)
 	letters := outputs(t, js, subjects.DeadLetters)
 	require.Len(t, letters, 2, "the records are not among the letters")
-	require.Contains(t, letters, subjects.DeadLetter(rec.RawSeq))
+	require.Contains(t, letters, subjects.DeadLetter(rec.RawSeq, rec.Era))
 
 	stop()
 	start(t, stream.Config{JS: connect(), Book: book{}})
 	for range 3 {
-		_, _, err = again.Replay(t.Context(), 1)
+		_, _, err = again.Replay(t.Context(), 1, "")
 		require.NoError(t, err)
-		_, _, err = again.Replay(t.Context(), rec.RawSeq)
+		_, _, err = again.Replay(t.Context(), rec.RawSeq, "")
 		require.NoError(t, err)
 	}
 	publish(t, js, 100, 10)

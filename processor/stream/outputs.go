@@ -79,14 +79,14 @@ func missingStream(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: nothing was set up here yet; start a worker (falconer run) or run falconer setup", err)
 	}
-	return explain(err)
+	return Explain(err)
 }
 
 // each reads what a new consumer finds stored, and stops at its end.
 func each(ctx context.Context, c jetstream.Consumer, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	info, err := c.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("reading a stream: %w", explain(err))
+		return fmt.Errorf("reading a stream: %w", Explain(err))
 	}
 	if info.NumPending == 0 {
 		return nil

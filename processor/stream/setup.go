@@ -59,29 +59,26 @@ func Setup(ctx context.Context, js jetstream.JetStream, layout subjects.Layout) 
 
 // checkServer refuses a server without JetStream or older than exactness needs.
 func checkServer(nc *nats.Conn, replicas int) error {
-	least := oldest(replicas)
 	have := nc.ConnectedServerVersion()
-	if older(have, least) {
+	if least, old := TooOld(have, replicas); old {
 		return fmt.Errorf("nats-server %s at %s is too old: Falconer commits in atomic batches, which are sound from %s on with %d replica(s); upgrade the server",
 			have, nc.ConnectedUrlRedacted(), least, replicas)
 	}
 	return nil
 }
 
-// oldest is the oldest server that is sound with so many replicas.
-func oldest(replicas int) string {
+// TooOld reports whether a server's atomic batches are not sound yet with so many
+// replicas, and names the oldest version whose are. Setup refuses such a
+// server. What follows a dash in the version is ignored.
+func TooOld(version string, replicas int) (least string, old bool) {
+	least = minServerR1
 	if replicas > 1 {
-		return minServerR3
+		least = minServerR3
 	}
-	return minServerR1
+	return least, slices.Compare(versionParts(version), versionParts(least)) < 0
 }
 
-// older compares versions of the form 2.12.14; what follows a dash is ignored.
-func older(have, least string) bool {
-	a, b := versionParts(have), versionParts(least)
-	return slices.Compare(a, b) < 0
-}
-
+// versionParts takes a version of the form 2.12.14 apart.
 func versionParts(v string) []int {
 	v, _, _ = strings.Cut(strings.TrimPrefix(v, "v"), "-")
 	var out []int
@@ -97,7 +94,7 @@ func checkSource(ctx context.Context, js jetstream.JetStream, name string) error
 		return nil
 	}
 	if _, err := js.Stream(ctx, name); err != nil {
-		return fmt.Errorf("source stream %q: %w: name the stream that already holds %s, or leave it out", name, explain(err), subjects.Alerts)
+		return fmt.Errorf("source stream %q: %w: name the stream that already holds %s, or leave it out", name, Explain(err), subjects.Alerts)
 	}
 	return nil
 }
@@ -106,19 +103,19 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.St
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err = js.CreateStream(ctx, want); err != nil {
-			return false, fmt.Errorf("making stream %s: %w%s", want.Name, explain(err), overlapHint(ctx, js, want, err))
+			return false, fmt.Errorf("making stream %s: %w%s", want.Name, Explain(err), overlapHint(ctx, js, want, err))
 		}
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking at stream %s: %w", want.Name, explain(err))
+		return false, fmt.Errorf("looking at stream %s: %w", want.Name, Explain(err))
 	}
 	found := s.CachedInfo().Config
 	diffs, err := compare(found, want, asked)
 	if err != nil {
 		return false, err
 	}
-	return false, refusal("stream", found.Name, diffs)
+	return false, refusal("stream "+found.Name, found.Name, diffs)
 }
 
 // overlapHint names the stream that already holds our subjects, which is what
@@ -136,24 +133,35 @@ func overlapHint(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 	return ""
 }
 
-// difference is a field of a stream that is not as it must be.
-type difference struct{ field, found, want string }
-
-func (d difference) String() string { return d.field + " is " + d.found + ", want " + d.want }
+// Differences holds one of Falconer's streams, or the stream of one of its buckets,
+// against what Setup would make of the layout, and says for each field that Setup
+// would refuse what it is and what is wanted. It fails when FALCO is none that
+// Setup has made.
+func Differences(found jetstream.StreamConfig, layout subjects.Layout) ([]string, error) {
+	full := layout.WithDefaults()
+	switch found.Name {
+	case subjects.BucketStream(subjects.MembersBucket):
+		return compareBucket(found.MaxAge, full.Members()), nil
+	case subjects.BucketStream(subjects.TasksBucket):
+		return compareBucket(found.MaxAge, full.TaskStatus()), nil
+	case subjects.RawStream:
+		return compare(found, full.Raw(), layout)
+	}
+	return compare(found, full.Output(), layout)
+}
 
 // comparison gathers differences.
-type comparison []difference
+type comparison []string
 
 func (c *comparison) check(field string, found, want any) {
 	if a, b := fmt.Sprint(found), fmt.Sprint(want); a != b {
-		*c = append(*c, difference{field, a, b})
+		*c = append(*c, field+" is "+a+", want "+b)
 	}
 }
 
-// compare holds an existing stream against what is wanted, for Setup and the
-// doctor. What exactness needs must be so; limits are the operator's, and are
-// compared only when asked for. It fails when the stream is none of Falconer's.
-func compare(found, want jetstream.StreamConfig, asked subjects.Layout) ([]difference, error) {
+// compare holds an existing stream against what is wanted. What exactness needs
+// must be so; limits are the operator's, and are compared only when asked for.
+func compare(found, want jetstream.StreamConfig, asked subjects.Layout) ([]string, error) {
 	var diffs comparison
 	check := diffs.check
 	check("subjects", sorted(found.Subjects), sorted(want.Subjects))
@@ -198,29 +206,14 @@ func askedOnly[T comparable](check func(string, any, any), asked, found T, field
 	}
 }
 
-// refusal is the error of Setup for what it found otherwise than it must be.
-func refusal(kind, name string, diffs []difference) error {
+// refusal is the error of Setup for what it found otherwise than it must be, and
+// the stream in which that is to be changed.
+func refusal(what, stream string, diffs []string) error {
 	if len(diffs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s %s exists with other settings and was left as it is: %s. Change it by hand (nats stream edit %s), or remove it and run falconer setup",
-		kind, name, listed(diffs), streamOf(kind, name))
-}
-
-// streamOf is the stream in which a stream or bucket is kept.
-func streamOf(kind, name string) string {
-	if kind == "bucket" {
-		return "KV_" + name
-	}
-	return name
-}
-
-func listed(diffs []difference) string {
-	lines := make([]string, len(diffs))
-	for i, d := range diffs {
-		lines[i] = d.String()
-	}
-	return strings.Join(lines, "; ")
+	return fmt.Errorf("%s exists with other settings and was left as it is: %s. Change it by hand (nats stream edit %s), or remove it and run falconer setup",
+		what, strings.Join(diffs, "; "), stream)
 }
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
@@ -245,7 +238,7 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 	kv, err := js.KeyValue(ctx, cfg.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		if _, err = js.CreateKeyValue(ctx, cfg); err != nil {
-			return false, fmt.Errorf("making bucket %s: %w", cfg.Bucket, explain(err))
+			return false, fmt.Errorf("making bucket %s: %w", cfg.Bucket, Explain(err))
 		}
 		return true, nil
 	}
@@ -254,21 +247,22 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 		status, err = kv.Status(ctx)
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking at bucket %s: %w", cfg.Bucket, explain(err))
+		return false, fmt.Errorf("looking at bucket %s: %w", cfg.Bucket, Explain(err))
 	}
-	return false, refusal("bucket", cfg.Bucket, compareBucket(status.TTL(), cfg))
+	return false, refusal("bucket "+cfg.Bucket, subjects.BucketStream(cfg.Bucket), compareBucket(status.TTL(), cfg))
 }
 
 // compareBucket is compare for a bucket: workers that died must leave that of
 // the members, and nothing the one of tasks' status.
-func compareBucket(ttl time.Duration, want jetstream.KeyValueConfig) []difference {
+func compareBucket(ttl time.Duration, want jetstream.KeyValueConfig) []string {
 	var diffs comparison
 	diffs.check("max_age", ttl, want.TTL)
 	return diffs
 }
 
-// explain adds the next step to errors of JetStream that people meet first.
-func explain(err error) error {
+// Explain adds the next step to the errors of JetStream that people meet first. It
+// returns others, and nil, as they are.
+func Explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w: JetStream does not answer; enable it on the server (jetstream {}) and for this account", err)

@@ -173,7 +173,7 @@ func oracle(t *testing.T, js jetstream.JetStream, b processor.Book) map[string][
 			out[subjects.Task(task.Severity.String(), string(task.Kind), task.Incident, task.Mitigation)] = encode(t, task)
 		}
 		for _, d := range ch.Dead {
-			out[subjects.DeadLetter(d.Seq)] = encode(t, d)
+			out[subjects.DeadLetter(d.Seq, stream.Era(info.Created))] = encode(t, d)
 		}
 	}
 	return out
@@ -241,6 +241,9 @@ func TestOneWorkerPublishesWhatTheOracleFolds(t *testing.T) {
 	requireExact(t, js, b)
 	sum := totals(t, js)
 	require.True(t, sum.Balanced(), "%+v", sum)
+	st, err := stream.Inspect(t.Context(), js)
+	require.NoError(t, err)
+	require.True(t, st.Balanced)
 	require.EqualValues(t, 1, sum.Dead)
 	require.EqualValues(t, 201, sum.Opened)
 }

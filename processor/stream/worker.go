@@ -120,7 +120,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	raw, err := cfg.JS.Stream(ctx, subjects.RawStream)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, explain(err))
+		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, Explain(err))
 	}
 	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
 	if err != nil {

@@ -1,4 +1,4 @@
-package stream_test
+package doctor_test
 
 import (
 	"strings"
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"falconer/processor/stream"
+	"falconer/processor/stream/doctor"
 	"falconer/subjects"
 )
 
@@ -79,9 +80,9 @@ func TestTheDoctorNamesEachRightThatIsLacking(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			findings := diagnose(t, as(t, s, name))
-			level := stream.LevelWrong
+			level := doctor.Wrong
 			if row.check != "permissions" && row.check != "jetstream" {
-				level = stream.LevelNote
+				level = doctor.Note
 			}
 			requireFinding(t, findings, level, row.check, row.found, row.next)
 			for _, f := range of(findings, "permissions") {
@@ -100,8 +101,8 @@ func TestTheDoctorAsksForTheRightsOfSetupWhereItIsStillToBeDone(t *testing.T) {
 		}}}
 	})
 	findings := diagnose(t, as(t, s, "worker"))
-	requireFinding(t, findings, stream.LevelWrong, "permissions", "$JS.API.STREAM.CREATE.FALCO, $JS.API.STREAM.CREATE.FALCONER", "")
-	requireFinding(t, findings, stream.LevelWrong, "streams", "nothing was set up here yet", "falconer setup")
+	requireFinding(t, findings, doctor.Wrong, "permissions", "$JS.API.STREAM.CREATE.FALCO, $JS.API.STREAM.CREATE.FALCONER", "")
+	requireFinding(t, findings, doctor.Wrong, "streams", "nothing was set up here yet", "falconer setup")
 }
 
 func TestTheDoctorWithoutJetStream(t *testing.T) {
@@ -112,8 +113,8 @@ func TestTheDoctorWithoutJetStream(t *testing.T) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	findings := diagnose(t, js)
-	requireFinding(t, findings, stream.LevelWrong, "jetstream", "JetStream does not answer", "jetstream {}")
-	requireFinding(t, findings, stream.LevelNote, "not checked", "JetStream does not answer", "see jetstream")
+	requireFinding(t, findings, doctor.Wrong, "jetstream", "JetStream does not answer", "jetstream {}")
+	requireFinding(t, findings, doctor.Note, "not checked", "JetStream does not answer", "see jetstream")
 	require.Len(t, findings, 4, readable(findings))
 }
 
@@ -123,7 +124,7 @@ func TestTheDoctorInAnAccountWithoutJetStream(t *testing.T) {
 		o.Accounts = []*server.Account{mine}
 		o.Users = []*server.User{{Username: "u", Password: "u", Account: mine}}
 	})
-	requireFinding(t, diagnose(t, as(t, s, "u")), stream.LevelWrong, "jetstream", "JetStream", "account")
+	requireFinding(t, diagnose(t, as(t, s, "u")), doctor.Wrong, "jetstream", "JetStream", "account")
 }
 
 // A domain is reached by a prefix, with which the API and buckets are spelled.
@@ -137,9 +138,9 @@ func TestTheDoctorInADomain(t *testing.T) {
 	_, err = stream.Setup(t.Context(), js, subjects.Layout{RawMaxBytes: 1 << 20, OutputMaxBytes: 1 << 20})
 	require.NoError(t, err)
 	findings := diagnose(t, js)
-	requireFinding(t, findings, stream.LevelOK, "jetstream", "JetStream is on, domain hub", "")
-	requireFinding(t, findings, stream.LevelOK, "permissions", "subjects tried, nothing stored", "")
-	requireFinding(t, findings, stream.LevelOK, "streams", "FALCO, FALCONER and the buckets are there", "")
+	requireFinding(t, findings, doctor.OK, "jetstream", "JetStream is on, domain hub", "")
+	requireFinding(t, findings, doctor.OK, "permissions", "subjects tried, nothing stored", "")
+	requireFinding(t, findings, doctor.OK, "streams", "FALCO, FALCONER and the buckets are there", "")
 }
 
 // Somebody who subscribes to everything is a reason why the server does not say

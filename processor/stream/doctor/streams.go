@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"fmt"
@@ -7,15 +7,14 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"falconer/subjects"
+	"falconer/processor/stream"
 )
 
 // settings holds the streams and buckets against what Setup would make.
 func (c *chart) settings() []Finding {
-	full := c.cfg.Layout.WithDefaults()
 	var out []Finding
 	var missing []string
-	see := func(name string, differ func(jetstream.StreamConfig) ([]difference, error)) {
+	for _, name := range ours() {
 		s := c.streams[name]
 		switch {
 		case isCode(s.err, jetstream.JSErrCodeStreamNotFound):
@@ -25,20 +24,12 @@ func (c *chart) settings() []Finding {
 			f.Found = "stream " + name + ": " + f.Found
 			out = append(out, f)
 		default:
-			out = append(out, unlike(name, s.info.Config, differ)...)
+			out = append(out, c.unlike(name, s.info.Config)...)
 		}
-	}
-	for _, want := range []jetstream.StreamConfig{full.Raw(), full.Output()} {
-		see(want.Name, func(found jetstream.StreamConfig) ([]difference, error) { return compare(found, want, c.cfg.Layout) })
-	}
-	for _, want := range []jetstream.KeyValueConfig{full.Members(), full.TaskStatus()} {
-		see(streamOf("bucket", want.Bucket), func(found jetstream.StreamConfig) ([]difference, error) {
-			return compareBucket(found.MaxAge, want), nil
-		})
 	}
 	if len(missing) > 0 {
 		found := strings.Join(missing, ", ") + " not there"
-		if len(missing) == 4 {
+		if len(missing) == len(ours()) {
 			found = "nothing was set up here yet: " + found
 		}
 		out = append(out, wrong(found, "falconer setup, or start a worker: falconer run"))
@@ -50,13 +41,13 @@ func (c *chart) settings() []Finding {
 }
 
 // unlike is the finding for a stream with other settings.
-func unlike(name string, found jetstream.StreamConfig, differ func(jetstream.StreamConfig) ([]difference, error)) []Finding {
-	diffs, err := differ(found)
+func (c *chart) unlike(name string, found jetstream.StreamConfig) []Finding {
+	diffs, err := stream.Differences(found, c.cfg.Layout)
 	switch {
 	case err != nil:
 		return []Finding{wrong(err.Error(), "save what it holds, remove it (nats stream rm "+name+"), and run falconer setup; or give a stream of yours as --source-stream")}
 	case len(diffs) > 0:
-		return []Finding{wrong("stream "+name+": "+listed(diffs),
+		return []Finding{wrong("stream "+name+": "+strings.Join(diffs, "; "),
 			"nats stream edit "+name+" where the server allows the change, else remove the stream and run falconer setup; workers do not start before")}
 	}
 	return nil
@@ -67,7 +58,7 @@ func (c *chart) replicas() []Finding {
 	var out []Finding
 	most := 1
 	clustered := false
-	for _, name := range []string{subjects.RawStream, subjects.OutputStream, streamOf("bucket", subjects.MembersBucket), streamOf("bucket", subjects.TasksBucket)} {
+	for _, name := range ours() {
 		info := c.streams[name].info
 		if info == nil {
 			continue

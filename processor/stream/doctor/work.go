@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"falconer/processor"
+	"falconer/processor/stream"
 	"falconer/subjects"
 )
 
@@ -64,7 +65,7 @@ func (c *chart) partitions() []Finding {
 
 // retaken tells that a partition was taken when it was not passed on: two workers
 // of one name do so without end, one that lost its connection once.
-func retaken(was, is PartitionStatus) bool {
+func retaken(was, is stream.PartitionStatus) bool {
 	return was.Epoch > 0 && (is.Epoch > was.Epoch && is.Owner == was.Owner || is.Epoch > was.Epoch+1)
 }
 
@@ -72,7 +73,7 @@ func retaken(was, is PartitionStatus) bool {
 const stuckAfter = 5 * time.Second
 
 // stands tells that alerts wait in a partition whose cursor does not move.
-func (c *chart) stands(was, is PartitionStatus) bool {
+func (c *chart) stands(was, is stream.PartitionStatus) bool {
 	oldest := c.unread[is.Partition]
 	return was.Lag > 0 && is.Lag > 0 && is.Seq == was.Seq && (oldest == nil || c.second.raw.TimeStamp.Sub(oldest.Time) > stuckAfter)
 }
@@ -88,13 +89,13 @@ func (c *chart) stuck() int {
 }
 
 // before is a partition in the first sample.
-func (c *chart) before(partition int) PartitionStatus {
+func (c *chart) before(partition int) stream.PartitionStatus {
 	for _, p := range c.first.status.Partitions {
 		if p.Partition == partition {
 			return p
 		}
 	}
-	return PartitionStatus{}
+	return stream.PartitionStatus{}
 }
 
 // lost tells of alerts that FALCO has dropped before they were read: those that a
@@ -133,7 +134,7 @@ func (c *chart) deadLetters() []Finding {
 	age := max(now.Sub(d.Time), 0)
 	f := note(fmt.Sprintf("%s not understood, the newest %s ago: %s", count(c.dead, "alert"), span(age), processor.Visible(d.Reason)), next)
 	if age < aMargin {
-		f.Level = LevelWarn
+		f.Level = Warn
 	}
 	return []Finding{f}
 }

@@ -1,6 +1,12 @@
-package stream
+// Package doctor looks at all that Falconer needs of NATS, and says what is wrong
+// and what to do.
+//
+// It fills a chart first and judges it then: the checks are functions of the chart
+// alone, so that each can be tried without a server.
+package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -18,10 +24,10 @@ type Level string
 
 // The levels, from good to bad.
 const (
-	LevelOK    Level = "ok"    // as it must be
-	LevelNote  Level = "note"  // good to know, or could not be looked at
-	LevelWarn  Level = "warn"  // will be wrong if it goes on
-	LevelWrong Level = "wrong" // alerts are lost, wait, or will not be understood
+	OK    Level = "ok"    // as it must be
+	Note  Level = "note"  // good to know, or could not be looked at
+	Warn  Level = "warn"  // will be wrong if it goes on
+	Wrong Level = "wrong" // alerts are lost, wait, or will not be understood
 )
 
 // Finding is one thing that the doctor has found.
@@ -35,12 +41,12 @@ type Finding struct {
 	Next string `json:"next,omitempty"`
 }
 
-// DoctorConfig is what Diagnose needs. JS is required.
-type DoctorConfig struct {
+// Config is what Diagnose needs. JS is required.
+type Config struct {
 	// JS is on a connection of the doctor's own: Diagnose takes over its error
 	// handler, where the server's refusals come in.
 	JS jetstream.JetStream
-	// Layout is what the workers are given; see Setup.
+	// Layout is what the workers are given; see stream.Setup.
 	Layout subjects.Layout
 	// Reopen is the workers' reopen window. Zero means processor.DefaultReopen.
 	Reopen time.Duration
@@ -50,9 +56,9 @@ type DoctorConfig struct {
 	Now func() time.Time
 }
 
-func (c DoctorConfig) withDefaults() DoctorConfig {
-	setDefault(&c.Reopen, processor.DefaultReopen)
-	setDefault(&c.Observe, 3*time.Second)
+func (c Config) withDefaults() Config {
+	c.Reopen = cmp.Or(c.Reopen, processor.DefaultReopen)
+	c.Observe = cmp.Or(c.Observe, 3*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -63,7 +69,7 @@ func (c DoctorConfig) withDefaults() DoctorConfig {
 // and says what it found, causes before consequences. It stores nothing and
 // changes nothing. It blocks while it observes; what the server does not answer
 // costs a few seconds more. When ctx ends, it says what it knows.
-func Diagnose(ctx context.Context, cfg DoctorConfig) []Finding {
+func Diagnose(ctx context.Context, cfg Config) []Finding {
 	c := newChart(cfg.withDefaults())
 	defer c.asker.leave()
 	c.fill(ctx)
@@ -93,6 +99,7 @@ func checks() []check {
 		{"source", nil, (*chart).source},
 		{"alerts", []need{rawStream, alertsRead}, (*chart).arrival},
 		{"loops", []need{working, allStreams}, (*chart).loops},
+		{"subjects", []need{outputStream, statusKnown, statesRead}, (*chart).spread},
 		{"retention", []need{rawStream}, (*chart).retention},
 		{"headroom", []need{outputStream}, (*chart).headroom},
 		{"account", []need{working, accountKnown}, (*chart).limits},
@@ -156,7 +163,7 @@ func named(name string, findings []Finding) []Finding {
 
 // Worst returns the gravest level among the findings.
 func Worst(findings []Finding) Level {
-	order := []Level{LevelOK, LevelNote, LevelWarn, LevelWrong}
+	order := []Level{OK, Note, Warn, Wrong}
 	worst := 0
 	for _, f := range findings {
 		worst = max(worst, slices.Index(order, f.Level))
@@ -164,10 +171,10 @@ func Worst(findings []Finding) Level {
 	return order[worst]
 }
 
-func ok(found string) []Finding { return []Finding{{Level: LevelOK, Found: found}} }
+func ok(found string) []Finding { return []Finding{{Level: OK, Found: found}} }
 
-func note(found, next string) Finding { return Finding{Level: LevelNote, Found: found, Next: next} }
+func note(found, next string) Finding { return Finding{Level: Note, Found: found, Next: next} }
 
-func warn(found, next string) Finding { return Finding{Level: LevelWarn, Found: found, Next: next} }
+func warn(found, next string) Finding { return Finding{Level: Warn, Found: found, Next: next} }
 
-func wrong(found, next string) Finding { return Finding{Level: LevelWrong, Found: found, Next: next} }
+func wrong(found, next string) Finding { return Finding{Level: Wrong, Found: found, Next: next} }

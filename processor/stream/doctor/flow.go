@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"fmt"
@@ -54,7 +54,7 @@ func (c *chart) newestAlert(age time.Duration) Finding {
 	case age > quiet:
 		return note(found, "if that is too quiet for this cluster, "+tryAlert)
 	}
-	return Finding{Level: LevelOK, Found: found}
+	return Finding{Level: OK, Found: found}
 }
 
 // observed is the time between the samples, by the broker's clock.
@@ -125,7 +125,7 @@ func (c *chart) link(name string) Finding {
 	if was := c.first.source; was != nil && known && was.Seq > reached {
 		return wrong(fmt.Sprintf("the newest alert of stream %s (sequence %d) has not arrived in FALCO after %s, which is at %d", name, was.Seq, span(c.observed()), reached), next)
 	}
-	return Finding{Level: LevelOK, Found: "FALCO has all alerts of stream " + name}
+	return Finding{Level: OK, Found: "FALCO has all alerts of stream " + name}
 }
 
 // reached is the sequence in the source up to which FALCO has its alerts.

@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"cmp"
@@ -14,13 +14,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor"
+	"falconer/processor/stream"
 	"falconer/subjects"
 )
 
 // chart is what the doctor knows. It is filled first and judged then, so that
 // the checks are functions of it alone.
 type chart struct {
-	cfg   DoctorConfig
+	cfg   Config
 	asker *asker
 
 	url, version string
@@ -42,6 +43,8 @@ type chart struct {
 	dead          int
 	newestDead    *processor.DeadLetter
 	deadErr       error
+	states        listing // of the incidents
+	spreadRule    string
 }
 
 // sight is what was seen where a stream was looked for.
@@ -54,14 +57,14 @@ type sight struct {
 type sample struct {
 	raw       *jetstream.StreamInfo
 	rawErr    error
-	status    Status
+	status    stream.Status
 	statusErr error
 	newest    *kept // alert in FALCO
 	source    *kept // alert in the source stream
 	newestErr error
 }
 
-func newChart(cfg DoctorConfig) *chart {
+func newChart(cfg Config) *chart {
 	return &chart{cfg: cfg, asker: newAsker(cfg.JS), streams: map[string]sight{}, unread: map[int]*kept{}}
 }
 
@@ -86,9 +89,17 @@ func (c *chart) meet(ctx context.Context) {
 	c.account, c.accountErr = call[jetstream.AccountInfo](ctx, c.asker, "INFO", "")
 }
 
+// ours lists the streams that Setup makes, those of its buckets among them.
+func ours() []string {
+	return []string{
+		subjects.RawStream, subjects.OutputStream,
+		subjects.BucketStream(subjects.MembersBucket), subjects.BucketStream(subjects.TasksBucket),
+	}
+}
+
 // look looks at each stream and bucket by its name.
 func (c *chart) look(ctx context.Context) {
-	for _, name := range []string{subjects.RawStream, subjects.OutputStream, streamOf("bucket", subjects.MembersBucket), streamOf("bucket", subjects.TasksBucket)} {
+	for _, name := range ours() {
 		c.streams[name] = c.see(ctx, name, "")
 	}
 	if raw := c.streams[subjects.RawStream].info; raw != nil && len(raw.Config.Sources) > 0 {
@@ -167,7 +178,7 @@ func (c *chart) sample(ctx context.Context) sample {
 	raw := c.see(ctx, subjects.RawStream, "")
 	s := sample{raw: raw.info, rawErr: raw.err}
 	if s.statusErr = c.mayInspect(); s.statusErr == nil {
-		s.status, s.statusErr = Inspect(ctx, c.cfg.JS)
+		s.status, s.statusErr = stream.Inspect(ctx, c.cfg.JS)
 	}
 	s.newest, s.newestErr = c.newest(ctx, subjects.RawStream, subjects.Partitioned, subjects.Alerts)
 	if name := c.cfg.Layout.SourceStream; name != "" && s.newestErr == nil {
@@ -187,10 +198,10 @@ func (c *chart) mayInspect() error {
 }
 
 // newest returns the newest message that a stream holds of some subjects.
-func (c *chart) newest(ctx context.Context, stream string, of ...string) (*kept, error) {
+func (c *chart) newest(ctx context.Context, from string, of ...string) (*kept, error) {
 	var newest *kept
 	for _, subject := range of {
-		m, err := c.asker.fetch(ctx, stream, fmt.Sprintf(`{"last_by_subj":%q}`, subject))
+		m, err := c.asker.fetch(ctx, from, fmt.Sprintf(`{"last_by_subj":%q}`, subject))
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +212,8 @@ func (c *chart) newest(ctx context.Context, stream string, of ...string) (*kept,
 	return newest, nil
 }
 
-// open reads what lies behind: the oldest unread alerts, and dead letters.
+// open reads what lies behind: the oldest unread alerts, dead letters, and which
+// incidents there are.
 func (c *chart) open(ctx context.Context) {
 	for _, p := range c.second.status.Partitions {
 		if p.Lag == 0 || c.second.newestErr != nil {
@@ -211,14 +223,16 @@ func (c *chart) open(ctx context.Context) {
 			c.unread[p.Partition] = m
 		}
 	}
-	if outputStream(c) != nil {
-		return
+	if outputStream(c) == nil {
+		c.readLetters(ctx)
+		c.readStates(ctx)
 	}
-	s := c.see(ctx, subjects.OutputStream, fmt.Sprintf(`{"subjects_filter":%q}`, subjects.DeadLetters))
-	if c.deadErr = s.err; s.err != nil {
-		return
-	}
-	if c.dead = len(s.info.State.Subjects); c.dead == 0 {
+}
+
+// readLetters counts the dead letters and reads the newest.
+func (c *chart) readLetters(ctx context.Context) {
+	letters := c.listed(ctx, subjects.DeadLetters)
+	if c.dead, c.deadErr = letters.total, letters.err; c.dead == 0 {
 		return
 	}
 	var m *kept

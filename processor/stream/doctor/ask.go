@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"falconer/processor/stream"
 )
 
 // answerWait is how long the doctor waits for an answer.
@@ -38,7 +40,7 @@ func newAsker(js jetstream.JetStream) *asker {
 	nc := js.Conn()
 	inbox, _, _ := strings.Cut(nc.NewInbox(), ".")
 	a := &asker{
-		nc: nc, prefix: apiPrefix(js), before: nc.ErrorHandler(), said: map[lacking]chan struct{}{},
+		nc: nc, prefix: stream.APIPrefix(js), before: nc.ErrorHandler(), said: map[lacking]chan struct{}{},
 		inbox: lacking{"subscribe to", inbox + ".>"},
 	}
 	nc.SetErrorHandler(a.hear)
@@ -113,7 +115,7 @@ func (a *asker) ask(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 func call[T any](ctx context.Context, a *asker, api, request string) (*T, error) {
 	m, err := a.ask(ctx, &nats.Msg{Subject: a.prefix + api, Data: []byte(request)})
 	if err != nil {
-		return nil, explain(err)
+		return nil, stream.Explain(err)
 	}
 	var failed struct {
 		Error *jetstream.APIError `json:"error"`
@@ -149,10 +151,10 @@ func (m *kept) header(key string) string {
 }
 
 // fetch asks the leader for one stored message; nil when there is none.
-func (a *asker) fetch(ctx context.Context, stream, request string) (*kept, error) {
+func (a *asker) fetch(ctx context.Context, from, request string) (*kept, error) {
 	got, err := call[struct {
 		Message *kept `json:"message"`
-	}](ctx, a, "STREAM.MSG.GET."+stream, request)
+	}](ctx, a, "STREAM.MSG.GET."+from, request)
 	switch {
 	case isCode(err, jetstream.JSErrCodeMessageNotFound):
 		return nil, nil

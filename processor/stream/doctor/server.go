@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"falconer/processor/stream"
 	"falconer/subjects"
 )
 
@@ -32,7 +33,7 @@ func (c *chart) serverVersion() []Finding {
 			replicas = max(replicas, info.Config.Replicas)
 		}
 	}
-	if least := oldest(replicas); older(c.version, least) {
+	if least, old := stream.TooOld(c.version, replicas); old {
 		return []Finding{wrong(
 			fmt.Sprintf("nats-server %s is too old: its atomic batches are not sound with %s", c.version, count(replicas, "replica")),
 			"upgrade all servers to "+least+" or later; workers do not start before")}

@@ -1,4 +1,4 @@
-package stream_test
+package doctor_test
 
 import (
 	"fmt"
@@ -13,21 +13,22 @@ import (
 
 	"falconer/processor/broker/brokertest"
 	"falconer/processor/stream"
+	"falconer/processor/stream/doctor"
 	"falconer/subjects"
 )
 
 // diagnose asks the doctor, on a connection of his own.
-func diagnose(t *testing.T, js jetstream.JetStream, change ...func(*stream.DoctorConfig)) []stream.Finding {
+func diagnose(t *testing.T, js jetstream.JetStream, change ...func(*doctor.Config)) []doctor.Finding {
 	t.Helper()
-	cfg := stream.DoctorConfig{JS: js, Observe: 300 * time.Millisecond}
+	cfg := doctor.Config{JS: js, Observe: 300 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg)
 	}
-	return stream.Diagnose(t.Context(), cfg)
+	return doctor.Diagnose(t.Context(), cfg)
 }
 
 // of returns the findings of one check.
-func of(findings []stream.Finding, check string) (out []stream.Finding) {
+func of(findings []doctor.Finding, check string) (out []doctor.Finding) {
 	for _, f := range findings {
 		if f.Check == check {
 			out = append(out, f)
@@ -37,14 +38,14 @@ func of(findings []stream.Finding, check string) (out []stream.Finding) {
 }
 
 // requireFinding requires a finding of a check and a level that says both things.
-func requireFinding(t *testing.T, findings []stream.Finding, level stream.Level, check, found, next string) {
+func requireFinding(t *testing.T, findings []doctor.Finding, level doctor.Level, check, found, next string) {
 	t.Helper()
-	require.True(t, slices.ContainsFunc(findings, func(f stream.Finding) bool {
+	require.True(t, slices.ContainsFunc(findings, func(f doctor.Finding) bool {
 		return f.Level == level && f.Check == check && strings.Contains(f.Found, found) && strings.Contains(f.Next, next)
 	}), "no %s of %s with %q and %q among\n%s", level, check, found, next, readable(findings))
 }
 
-func readable(findings []stream.Finding) string {
+func readable(findings []doctor.Finding) string {
 	var b strings.Builder
 	for _, f := range findings {
 		fmt.Fprintf(&b, "%s %s: %s -> %s\n", f.Level, f.Check, f.Found, f.Next)
@@ -54,18 +55,18 @@ func readable(findings []stream.Finding) string {
 
 func TestTheDoctorFindsNothingWhereAllIsWell(t *testing.T) {
 	js, connect := setup(t, subjects.Layout{Partitions: 4})
-	start(t, stream.Config{JS: connect(), Book: book{}})
-	publish(t, js, 50, 10)
+	start(t, connect())
+	publish(t, js, 50)
 	drained(t, js, 50)
 	findings := diagnose(t, connect())
-	require.Equal(t, stream.LevelOK, stream.Worst(findings), readable(findings))
+	require.Equal(t, doctor.OK, doctor.Worst(findings), readable(findings))
 	for _, f := range findings {
 		require.NotEmpty(t, f.Check)
 		require.NotEmpty(t, f.Found, f.Check)
 		require.Empty(t, f.Next, f.Check)
 	}
 	for _, check := range []string{
-		"connection", "server", "jetstream", "permissions", "streams", "replicas", "clock", "alerts", "loops", "retention",
+		"connection", "server", "jetstream", "permissions", "streams", "replicas", "clock", "alerts", "loops", "subjects", "retention",
 		"headroom", "account", "workers", "partitions", "backlog", "lost alerts", "dead letters", "totals",
 	} {
 		require.Len(t, of(findings, check), 1, check)
@@ -84,12 +85,12 @@ func states(t *testing.T, js jetstream.JetStream) map[string][3]uint64 {
 
 func TestTheDoctorStoresNothing(t *testing.T) {
 	js, connect := setup(t, subjects.Layout{})
-	publish(t, js, 20, 20)
+	publish(t, js, 20)
 	before := states(t, js)
 	require.Len(t, before, 4)
 	heard, err := js.Conn().SubscribeSync(">")
 	require.NoError(t, err)
-	requireFinding(t, diagnose(t, connect()), stream.LevelOK, "permissions", "nothing stored", "")
+	requireFinding(t, diagnose(t, connect()), doctor.OK, "permissions", "nothing stored", "")
 	require.Equal(t, before, states(t, js))
 	for range 7 { // what was tried arrives at subscribers, empty and marked
 		for {
@@ -138,68 +139,68 @@ func (s scene) store(m *nats.Msg) {
 func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 	for name, row := range map[string]struct {
 		breaks func(scene)
-		level  stream.Level
+		level  doctor.Level
 		check  string
 		found  string
 		next   string
 	}{
 		"nothing was set up": {
 			func(scene) {},
-			stream.LevelWrong, "streams", "nothing was set up here yet", "falconer setup",
+			doctor.Wrong, "streams", "nothing was set up here yet", "falconer setup",
 		},
 		"what cannot be looked at without streams is named once": {
 			func(scene) {},
-			stream.LevelNote, "not checked", "replicas, clock, alerts, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
+			doctor.Note, "not checked", "replicas, clock, alerts, subjects, retention, headroom, workers, partitions, backlog, lost alerts, dead letters, totals, consumers: the streams are not all there yet", "see streams",
 		},
 		"one stream is missing": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				require.NoError(s.t, s.js.DeleteStream(s.t.Context(), "KV_FALCONER_TASKS"))
 			},
-			stream.LevelWrong, "streams", "KV_FALCONER_TASKS not there", "falconer setup",
+			doctor.Wrong, "streams", "KV_FALCONER_TASKS not there", "falconer setup",
 		},
 		"a stream has other settings": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				s.edit("FALCONER", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 3 })
 			},
-			stream.LevelWrong, "streams", "stream FALCONER: max_msgs_per_subject is 3, want 1", "nats stream edit FALCONER",
+			doctor.Wrong, "streams", "stream FALCONER: max_msgs_per_subject is 3, want 1", "nats stream edit FALCONER",
 		},
 		"a bucket keeps the dead among the living": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				s.edit("KV_FALCONER_MEMBERS", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour })
 			},
-			stream.LevelWrong, "streams", "KV_FALCONER_MEMBERS: max_age is 1h0m0s, want 15s", "nats stream edit KV_FALCONER_MEMBERS",
+			doctor.Wrong, "streams", "KV_FALCONER_MEMBERS: max_age is 1h0m0s, want 15s", "nats stream edit KV_FALCONER_MEMBERS",
 		},
 		"somebody else made FALCO": {
 			func(s scene) { s.create(jetstream.StreamConfig{Name: "FALCO", Subjects: []string{"falco.>"}}) },
-			stream.LevelWrong, "streams", "it was not made by falconer setup", "--source-stream",
+			doctor.Wrong, "streams", "it was not made by falconer setup", "--source-stream",
 		},
 		"alerts are kept in another stream": {
 			func(s scene) { s.create(jetstream.StreamConfig{Name: "MINE", Subjects: []string{"falco.>"}}) },
-			stream.LevelWarn, "loops", "stream MINE takes falco.> already", "falconer setup --source-stream MINE",
+			doctor.Warn, "loops", "stream MINE takes falco.> already", "falconer setup --source-stream MINE",
 		},
 		"no alert was ever stored": {
 			func(s scene) { s.setup(subjects.Layout{}) },
-			stream.LevelWarn, "alerts", "no alert was ever stored", "curl -X POST http://FALCOSIDEKICK:2801/test",
+			doctor.Warn, "alerts", "no alert was ever stored", "curl -X POST http://FALCOSIDEKICK:2801/test",
 		},
 		"no alert is left": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
-				publish(s.t, s.js, 1, 1)
+				publish(s.t, s.js, 1)
 				raw, err := s.js.Stream(s.t.Context(), "FALCO")
 				require.NoError(s.t, err)
 				require.NoError(s.t, raw.Purge(s.t.Context()))
 			},
-			stream.LevelWarn, "alerts", "FALCO holds no alert", "curl",
+			doctor.Warn, "alerts", "FALCO holds no alert", "curl",
 		},
 		"an output came back as an alert": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				s.store(&nats.Msg{Subject: "falco.a.b", Header: nats.Header{"Falconer-Id": {"x/opened"}, "Falconer-Schema": {"report.v1"}}})
 			},
-			stream.LevelWrong, "alerts", "the newest alert in FALCO is an output of Falconer", "find who does",
+			doctor.Wrong, "alerts", "the newest alert in FALCO is an output of Falconer", "find who does",
 		},
 		"the source is gone": {
 			func(s scene) {
@@ -207,22 +208,22 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 				s.setup(subjects.Layout{SourceStream: "MINE"})
 				require.NoError(s.t, s.js.DeleteStream(s.t.Context(), "MINE"))
 			},
-			stream.LevelWrong, "source", "stream MINE, from which FALCO takes alerts, is not there", "make it with the subject falco.>",
+			doctor.Wrong, "source", "stream MINE, from which FALCO takes alerts, is not there", "make it with the subject falco.>",
 		},
 		"the source is followed": {
 			func(s scene) {
 				s.create(jetstream.StreamConfig{Name: "MINE", Subjects: []string{"falco.>"}})
 				s.setup(subjects.Layout{SourceStream: "MINE"})
-				publish(s.t, s.js, 3, 3)
+				publish(s.t, s.js, 3)
 			},
-			stream.LevelOK, "source", "FALCO has all alerts of stream MINE", "",
+			doctor.OK, "source", "FALCO has all alerts of stream MINE", "",
 		},
 		"the source is a work queue": {
 			func(s scene) {
 				s.create(jetstream.StreamConfig{Name: "MINE", Subjects: []string{"falco.>"}, Retention: jetstream.WorkQueuePolicy})
 				s.setup(subjects.Layout{SourceStream: "MINE"})
 			},
-			stream.LevelWarn, "source", "stream MINE has the retention WorkQueue", "limits",
+			doctor.Warn, "source", "stream MINE has the retention WorkQueue", "limits",
 		},
 		"outputs are republished as alerts": {
 			func(s scene) {
@@ -231,21 +232,21 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 					c.RePublish = &jetstream.RePublish{Source: "falconer.report.>", Destination: "falco.again.>"}
 				})
 			},
-			stream.LevelWrong, "loops", "stream FALCONER republishes falconer.report.> to falco.again.>", "--no-republish",
+			doctor.Wrong, "loops", "stream FALCONER republishes falconer.report.> to falco.again.>", "--no-republish",
 		},
 		"something is republished into Falconer's state": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				s.create(jetstream.StreamConfig{Name: "ODD", Subjects: []string{"odd.*"}, RePublish: &jetstream.RePublish{Source: "odd.*", Destination: "falconer.cursor.{{wildcard(1)}}"}})
 			},
-			stream.LevelWrong, "loops", "stream ODD republishes to falconer.cursor.", "nats stream edit ODD",
+			doctor.Wrong, "loops", "stream ODD republishes to falconer.cursor.", "nats stream edit ODD",
 		},
 		"another stream takes Falconer's subjects": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
 				s.create(jetstream.StreamConfig{Name: "SPY", Subjects: []string{"falconer.other.>"}})
 			},
-			stream.LevelWarn, "loops", "stream SPY takes falconer.other.>", "nats stream edit SPY",
+			doctor.Warn, "loops", "stream SPY takes falconer.other.>", "nats stream edit SPY",
 		},
 		"outputs come back by way of the source": {
 			func(s scene) {
@@ -255,64 +256,75 @@ func TestTheDoctorNamesWhatIsBrokenAndTheNextStep(t *testing.T) {
 					c.Sources = []*jetstream.StreamSource{{Name: "FALCONER", SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: "falconer.report.>", Destination: "falco.>"}}}}
 				})
 			},
-			stream.LevelWrong, "loops", "stream MINE, which feeds FALCO, turns falconer.report.> into falco.>", "nats stream edit MINE",
+			doctor.Wrong, "loops", "stream MINE, which feeds FALCO, turns falconer.report.> into falco.>", "nats stream edit MINE",
+		},
+		"a rule comes under two subjects": {
+			func(s scene) {
+				s.setup(subjects.Layout{})
+				start(s.t, s.js)
+				for i, subject := range []string{"falco.warning.some_rule", "falco.team.warning.some_rule"} {
+					s.store(&nats.Msg{Subject: subject, Data: fmt.Appendf(nil, `{"rule":"Some rule","priority":"Warning","output_fields":{"evt.time":%d}}`, i)})
+				}
+				drained(s.t, s.js, 2)
+			},
+			doctor.Warn, "subjects", " of rule Some rule in partitions 0, ", "falco.<priority>.<rule>",
 		},
 		"alerts are kept for minutes": {
 			func(s scene) { s.setup(subjects.Layout{RawMaxAge: 10 * time.Minute}) },
-			stream.LevelWarn, "retention", "FALCO keeps alerts for 10m", "--max-age 72h",
+			doctor.Warn, "retention", "FALCO keeps alerts for 10m", "--max-age 72h",
 		},
 		"alerts are kept for less than an incident and its return": {
 			func(s scene) { s.setup(subjects.Layout{RawMaxAge: 30 * time.Hour}) },
-			stream.LevelNote, "retention", "an incident and its return may span 48h", "--max-age 72h",
+			doctor.Note, "retention", "an incident and its return may span 48h", "--max-age 72h",
 		},
 		"the outputs' stream is nearly full": {
 			func(s scene) {
 				s.setup(subjects.Layout{OutputMaxBytes: 1 << 20})
 				s.store(&nats.Msg{Subject: "falconer.report.info.a.b.opened", Data: make([]byte, 900<<10)})
 			},
-			stream.LevelWarn, "headroom", "FALCONER is 88 % full: 900.1 KiB of 1 MiB", "nats stream edit FALCONER --max-bytes",
+			doctor.Warn, "headroom", "FALCONER is 88 % full: 900.1 KiB of 1 MiB", "nats stream edit FALCONER --max-bytes",
 		},
 		"the outputs' stream is full": {
 			func(s scene) {
 				s.setup(subjects.Layout{OutputMaxBytes: 1 << 20})
 				s.store(&nats.Msg{Subject: "falconer.report.info.a.b.opened", Data: make([]byte, 1010<<10)})
 			},
-			stream.LevelWrong, "headroom", "FALCONER is 99 % full", "nats stream edit FALCONER --max-bytes",
+			doctor.Wrong, "headroom", "FALCONER is 99 % full", "nats stream edit FALCONER --max-bytes",
 		},
 		"nobody works": {
-			func(s scene) { s.setup(subjects.Layout{}); publish(s.t, s.js, 5, 5) },
-			stream.LevelWrong, "workers", "no worker is running; 5 alerts wait", "falconer run",
+			func(s scene) { s.setup(subjects.Layout{}); publish(s.t, s.js, 5) },
+			doctor.Wrong, "workers", "no worker is running; 5 alerts wait", "falconer run",
 		},
 		"alerts were dropped before they were read": {
 			func(s scene) {
 				s.setup(subjects.Layout{Partitions: 1})
-				publish(s.t, s.js, 5, 5)
+				publish(s.t, s.js, 5)
 				raw, err := s.js.Stream(s.t.Context(), "FALCO")
 				require.NoError(s.t, err)
 				require.NoError(s.t, raw.Purge(s.t.Context(), jetstream.WithPurgeKeep(2)))
 			},
-			stream.LevelWrong, "lost alerts", "partition 0: FALCO has dropped messages that nobody is known to have read", "--max-age",
+			doctor.Wrong, "lost alerts", "partition 0: FALCO has dropped messages that nobody is known to have read", "--max-age",
 		},
 		"alerts were lost, and it is recorded": {
 			func(s scene) {
 				s.setup(subjects.Layout{Partitions: 1})
-				publish(s.t, s.js, 5, 5)
+				publish(s.t, s.js, 5)
 				raw, err := s.js.Stream(s.t.Context(), "FALCO")
 				require.NoError(s.t, err)
 				require.NoError(s.t, raw.Purge(s.t.Context(), jetstream.WithPurgeKeep(2)))
-				start(s.t, stream.Config{JS: s.js, Book: book{}})
+				start(s.t, s.js)
 				drained(s.t, s.js, 2)
 			},
-			stream.LevelWarn, "lost alerts", "so far at most 3 alerts lost, in 1 gap", "falconer reports list",
+			doctor.Warn, "lost alerts", "so far at most 3 alerts lost, in 1 gap", "falconer reports list",
 		},
 		"an alert was not understood": {
 			func(s scene) {
 				s.setup(subjects.Layout{})
-				start(s.t, stream.Config{JS: s.js, Book: book{}})
+				start(s.t, s.js)
 				s.store(&nats.Msg{Subject: "falco.a.b", Data: []byte("no \x1b[31mJSON")})
 				require.Eventually(s.t, func() bool { return totals(s.t, s.js).Dead == 1 }, 20*time.Second, 50*time.Millisecond)
 			},
-			stream.LevelWarn, "dead letters", "1 alert not understood, the newest", "falconer dead show 1",
+			doctor.Warn, "dead letters", "1 alert not understood, the newest", "falconer dead show 1",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -342,23 +354,23 @@ func TestTheDoctorHearsAlertsThatAreNotStored(t *testing.T) {
 	findings := diagnose(t, connect())
 	close(stop)
 	<-done
-	requireFinding(t, findings, stream.LevelWrong, "alerts", "of which stream FALCO stored 0", "nats stream info FALCO")
+	requireFinding(t, findings, doctor.Wrong, "alerts", "of which stream FALCO stored 0", "nats stream info FALCO")
 }
 
 func TestTheDoctorHasAnEyeOnTheClock(t *testing.T) {
 	_, connect := setup(t, subjects.Layout{})
 	for by, want := range map[time.Duration]string{-time.Minute: "behind", time.Hour: "ahead of"} {
-		findings := diagnose(t, connect(), func(c *stream.DoctorConfig) {
+		findings := diagnose(t, connect(), func(c *doctor.Config) {
 			c.Now = func() time.Time { return time.Now().Add(by) }
 		})
-		requireFinding(t, findings, stream.LevelWarn, "clock", want+" the server's", "timedatectl")
+		requireFinding(t, findings, doctor.Warn, "clock", want+" the server's", "timedatectl")
 	}
 }
 
 func TestTheDoctorAsksForWhatWasAskedOfSetup(t *testing.T) {
 	_, connect := setup(t, subjects.Layout{})
-	findings := diagnose(t, connect(), func(c *stream.DoctorConfig) { c.Layout.RawMaxAge = 2 * time.Hour })
-	requireFinding(t, findings, stream.LevelWrong, "streams", "stream FALCO: max_age is 72h0m0s, want 2h0m0s", "nats stream edit FALCO")
+	findings := diagnose(t, connect(), func(c *doctor.Config) { c.Layout.RawMaxAge = 2 * time.Hour })
+	requireFinding(t, findings, doctor.Wrong, "streams", "stream FALCO: max_age is 72h0m0s, want 2h0m0s", "nats stream edit FALCO")
 }
 
 func TestTheDoctorGivesTheErrorHandlerBack(t *testing.T) {

@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"cmp"
@@ -57,11 +57,13 @@ func alertsRead(c *chart) error { return c.second.newestErr }
 
 func deadRead(c *chart) error { return c.deadErr }
 
+func statesRead(c *chart) error { return c.states.err }
+
 func statusKnown(c *chart) error {
 	if err := rawStream(c); err != nil {
 		return err
 	}
-	err := errors.Join(outputStream(c), c.seen(streamOf("bucket", subjects.MembersBucket)))
+	err := errors.Join(outputStream(c), c.seen(subjects.BucketStream(subjects.MembersBucket)))
 	if errors.Is(err, errUnmade) {
 		return errUnmade
 	}

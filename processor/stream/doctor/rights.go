@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func (c *chart) api(pattern, try, body string, inspects bool) right {
 // consumer that requests name is nobody's.
 func (c *chart) wanted() []right {
 	nobody := ".doctor-" + nuid.Next()
-	members := streamOf("bucket", subjects.MembersBucket)
+	members := subjects.BucketStream(subjects.MembersBucket)
 	presence := "$KV." + subjects.MembersBucket + ".*"
 	if c.asker.prefix != jetstream.DefaultAPIPrefix {
 		presence = c.asker.prefix + presence

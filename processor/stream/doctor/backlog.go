@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"time"
@@ -25,13 +25,13 @@ func (c *chart) backlog() []Finding {
 		return []Finding{note(wait(st.Lag), "falconer status shows where")}
 	}
 	age := c.second.raw.TimeStamp.Sub(oldest.Time)
-	f := Finding{Level: LevelOK, Found: wait(st.Lag) + ", the oldest for " + span(max(age, 0))}
+	f := Finding{Level: OK, Found: wait(st.Lag) + ", the oldest for " + span(max(age, 0))}
 	if age < fresh {
 		return []Finding{f}
 	}
 	grows := st.Lag >= c.first.status.Lag
 	if grows {
-		f.Level, f.Next = LevelWarn, c.faster()
+		f.Level, f.Next = Warn, c.faster()
 		f.Found += "; they did not get fewer in " + span(c.observed())
 	}
 	if loss, known := c.loss(oldest.Seq, age, grows); known {
@@ -91,7 +91,7 @@ func (c *chart) loss(oldest uint64, age time.Duration, grows bool) (Finding, boo
 	f := warn("FALCO drops the oldest unread alert in "+span(left)+" "+why,
 		"let workers read on, or let FALCO keep more until they do: nats stream edit FALCO --max-age ... --max-bytes ...")
 	if left < urgent {
-		f.Level = LevelWrong
+		f.Level = Wrong
 	}
 	return f, true
 }

@@ -1,4 +1,4 @@
-package stream
+package doctor
 
 import (
 	"cmp"
@@ -147,7 +147,7 @@ func (c *chart) tier(name string, t jetstream.Tier) []Finding {
 		}
 		f := warn(name+" has used "+shown+" of its "+what, next)
 		if used >= limit*asGoodFull/100 {
-			f.Level = LevelWrong
+			f.Level = Wrong
 		}
 		out = append(out, f)
 	}
