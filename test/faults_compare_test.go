@@ -40,8 +40,7 @@ func (r *faultRun) differences() []string {
 	if err != nil {
 		out = append(out, err.Error())
 	}
-	r.overwritten = overwritten(r.witness.outputs)
-	got, more := onceEach(r.witness.outputs, at, r.overwritten)
+	got, more := onceEach(r.witness.outputs, at)
 	out = append(out, more...)
 	out = append(out, compareOutputs(got, want)...)
 	out = append(out, lives(r.witness.outputs)...)
@@ -49,7 +48,7 @@ func (r *faultRun) differences() []string {
 	out = append(out, r.sameBytes(raw, got)...)
 	out = append(out, r.ghosts()...)
 	if len(out) == 0 {
-		out = append(out, r.bounded(len(got)-len(r.overwritten))...)
+		out = append(out, r.bounded(len(got))...)
 	}
 	if r.remade == 0 {
 		out = append(out, r.replayDiffers()...)
@@ -106,7 +105,7 @@ func (r *faultRun) stored() (map[string]uint64, error) {
 
 // onceEach returns the outputs by their ids, each of which must have been seen
 // at one sequence and still stand there.
-func onceEach(seen []output, stored map[string]uint64, overwritten map[string]bool) (got map[string]output, out []string) {
+func onceEach(seen []output, stored map[string]uint64) (got map[string]output, out []string) {
 	got = map[string]output{}
 	for _, o := range seen {
 		if old, twice := got[o.id()]; twice {
@@ -115,7 +114,7 @@ func onceEach(seen []output, stored map[string]uint64, overwritten map[string]bo
 		got[o.id()] = o
 	}
 	for id, o := range got {
-		if stored[id] != o.seq && !overwritten[id] {
+		if stored[id] != o.seq {
 			out = append(out, fmt.Sprintf("%s was seen at sequence %d and is stored at %d", id, o.seq, stored[id]))
 		}
 	}
@@ -125,21 +124,6 @@ func onceEach(seen []output, stored map[string]uint64, overwritten map[string]bo
 		}
 	}
 	return got, out
-}
-
-// overwritten are the dead letters that others took the place of: when the raw
-// stream is made anew its sequences begin again, and with them the letters' subjects.
-// TODO(lead): a letter's subject should have the era in it, as its id has; then
-// this goes.
-func overwritten(seen []output) map[string]bool {
-	last, out := map[string]output{}, map[string]bool{}
-	for _, o := range seen {
-		if before, again := last[o.subject]; again && strings.HasPrefix(o.subject, "falconer.dead.") && before.id() != o.id() {
-			out[before.id()] = true
-		}
-		last[o.subject] = o
-	}
-	return out
 }
 
 // compareOutputs compares field by field what was published with what should be.

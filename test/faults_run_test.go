@@ -43,8 +43,6 @@ type faultRun struct {
 	armed   atomic.Bool // workers get faults when they start
 	full    atomic.Int64
 	remade  int // how often FALCO was made anew
-	// overwritten are dead letters that are lost by it
-	overwritten map[string]bool
 
 	mu       sync.Mutex
 	counts   map[string]int // faults by kind

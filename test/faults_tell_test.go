@@ -96,8 +96,8 @@ func (r *faultRun) summary(diffs []string) string {
 	if len(diffs) > 0 {
 		verdict = fmt.Sprintf("%d differences, the first: %s", len(diffs), diffs[0])
 	}
-	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %d stalls, %d dead letters overwritten, %s: %s",
-		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, r.stalls, len(r.overwritten), time.Since(r.began).Round(time.Second), verdict)
+	return fmt.Sprintf("seed %d, %s, %d faults (%s), %d alerts, %d outputs, %d holes, %d stalls, %s: %s",
+		r.seed, r.cluster.kind(), n, strings.Join(kinds, ", "), r.raw.stored(), len(r.witness.outputs), r.witness.holes, r.stalls, time.Since(r.began).Round(time.Second), verdict)
 }
 
 // table is the faults by kind, in Markdown.

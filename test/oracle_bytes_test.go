@@ -86,7 +86,7 @@ func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check 
 			check(ch.Tasks[i].ID, stream.TaskSubject(&ch.Tasks[i]), &ch.Tasks[i])
 		}
 		for i := range ch.Dead {
-			check(fmt.Sprintf("dead/%d-%s", ch.Dead[i].Seq, era(born)), subjects.DeadLetter(ch.Dead[i].Seq), &ch.Dead[i])
+			check(fmt.Sprintf("dead/%d-%s", ch.Dead[i].Seq, era(born)), subjects.DeadLetter(ch.Dead[i].Seq, era(born)), &ch.Dead[i])
 		}
 	}
 	for _, m := range msgs {

@@ -142,7 +142,7 @@ func (in *oracleIncident) predictTask(task mixTask, at time.Time) prediction {
 func predictDead(m rawMessage) prediction {
 	sum := sha256.Sum256(m.data)
 	id := fmt.Sprintf("dead/%d-%s", m.seq, era(m.born))
-	return prediction{id, fmt.Sprintf("falconer.dead.%d", m.seq), deadFields{m.seq, m.at, m.origin(), len(m.data), hex.EncodeToString(sum[:]), m.data}}
+	return prediction{id, fmt.Sprintf("falconer.dead.%d.%s", m.seq, era(m.born)), deadFields{m.seq, m.at, m.origin(), len(m.data), hex.EncodeToString(sum[:]), m.data}}
 }
 
 // differs says in which fields an output is not as predicted, or nothing.
