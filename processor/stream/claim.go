@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -80,6 +81,24 @@ func (w *Worker) complain(ctx context.Context, a acquisition) {
 // retryLater keeps a partition from being taken again at once: two workers that
 // disagree about the members would else take it from each other without end.
 func (w *Worker) retryLater(n int) { w.retryAt[n] = w.cfg.Now().Add(time.Second) }
+
+// errReconnected says why a partition is in doubt after a connection broke: what
+// was on its way then is lost, and the server takes it for delivered. The next
+// delivery would show the gap, but there may be none for long.
+var errReconnected = errors.New("the connection broke, and deliveries may be lost with it")
+
+// connection numbers the connections to NATS that this worker has had.
+func (w *Worker) connection() uint64 { return w.cfg.JS.Conn().Stats().Reconnects }
+
+// renew takes the partitions anew that were taken on an earlier connection.
+func (w *Worker) renew(ctx context.Context) {
+	now := w.connection()
+	for _, p := range w.owned {
+		if p.connection != now {
+			w.reown(ctx, p, errReconnected)
+		}
+	}
+}
 
 // drop lets a partition go. What it folded and did not commit is folded again by
 // the next owner.

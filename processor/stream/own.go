@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor"
@@ -35,6 +36,8 @@ type partition struct {
 	surveyAt time.Time
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
+	// connection numbers the connection on which the partition was taken.
+	connection uint64
 	// folded is the number of the last delivery that was folded: the loop checks
 	// for itself that it has missed none.
 	folded uint64
@@ -44,7 +47,7 @@ type partition struct {
 // protects, and starts to read after the cursor. Any error means that nothing
 // is owned and that it may be tried again.
 func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
-	p := &partition{n: n, revs: map[string]uint64{}}
+	p := &partition{n: n, revs: map[string]uint64{}, connection: w.connection()}
 	if err := w.fence(ctx, p); err != nil {
 		return nil, fmt.Errorf("fencing partition %d: %w", n, err)
 	}
@@ -166,8 +169,12 @@ func (w *Worker) load(ctx context.Context, p *partition) (states []*processor.In
 	defer msgs.Stop()
 	defer context.AfterFunc(ctx, msgs.Stop)()
 	for next := uint64(1); ; next++ {
-		msg, err := msgs.Next()
-		if err != nil {
+		msg, err := msgs.Next(jetstream.NextMaxWait(time.Second))
+		switch {
+		case errors.Is(err, nats.ErrTimeout) && p.connection == w.connection() && ctx.Err() == nil:
+			next--
+			continue
+		case err != nil:
 			return nil, silences, err
 		}
 		meta, err := contiguous(msg, next)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -295,6 +296,24 @@ func TestAWorkerWhoseConnectionsBreakLosesNothing(t *testing.T) {
 	}
 	drained(t, js, 2500)
 	requireExact(t, js, b)
+}
+
+// What a connection that breaks had on its way is lost, and the server takes it
+// for delivered: a partition in which nothing else comes would wait for ever.
+func TestPartitionsAreTakenAnewWhenTheConnectionBreaks(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{Partitions: 4})
+	mine := connect()
+	start(t, stream.Config{JS: mine, Book: book{}})
+	epoch := func(least uint64) func() bool {
+		return func() bool {
+			st, err := stream.Inspect(t.Context(), js)
+			require.NoError(t, err)
+			return !slices.ContainsFunc(st.Partitions, func(p stream.PartitionStatus) bool { return p.Epoch < least })
+		}
+	}
+	require.Eventually(t, epoch(1), 20*time.Second, 50*time.Millisecond)
+	require.NoError(t, mine.Conn().ForceReconnect())
+	require.Eventually(t, epoch(2), 20*time.Second, 50*time.Millisecond)
 }
 
 func TestTwoWorkersThatBothOwnEverythingStayExact(t *testing.T) {

@@ -162,6 +162,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-w.presence.changed:
 			w.rebalance(work)
 		case <-second.C:
+			w.renew(work)
 			w.rebalance(work)
 			w.verify(work)
 			w.survey(work)
