@@ -96,10 +96,20 @@ func oldestTime(raw *jetstream.StreamInfo) time.Time {
 	return raw.State.FirstTime
 }
 
-// survey keeps what the cursors say ahead of the stream's beginning. A quiet
-// partition is proven to be read up to now when the beginning comes half way to
-// it, and from time to time, since many messages may grow old in one moment. Else
-// its next message would look as if others were lost.
+// Times of survey.
+const (
+	surveyEvery = 5 * time.Second // a quiet partition, when nothing presses
+	stuckAfter  = 4 * time.Second // a message that waits and does not come is lost on the way
+)
+
+// errStuck says that a message waits which the reader does not deliver.
+var errStuck = errors.New("an alert waits and is not delivered")
+
+// survey looks after quiet partitions, now and then, and at once when the
+// stream's beginning comes half way to what one has read. It is proven to be read
+// up to now, or else its next message would look as if others were lost. Or
+// something waits for it; if that does not come, it was lost between servers, and
+// the partition is taken anew.
 func (w *Worker) survey(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -113,48 +123,48 @@ func (w *Worker) survey(ctx context.Context) {
 		if p.read >= half && now.Before(p.surveyAt) {
 			continue
 		}
-		if err := w.surveyPartition(ctx, p, state.LastSeq); err != nil {
+		waits, err := w.surveyPartition(ctx, p, state.LastSeq)
+		if err != nil {
 			w.cfg.Log.Debug().Err(err).Int("partition", p.n).Msg("partition not surveyed")
 			continue
 		}
-		p.surveyAt = now.Add(surveyEvery(raw.Config.MaxAge))
+		p.surveyAt = now.Add(surveyEvery)
+		if waits != p.waits || len(w.inbox) > 0 {
+			p.waits, p.waitsSince = waits, now
+		}
+		if waits > 0 && now.Sub(p.waitsSince) >= stuckAfter {
+			w.reown(ctx, p, errStuck)
+		}
 	}
-}
-
-// surveyEvery is how often a quiet partition is surveyed when nothing presses.
-func surveyEvery(maxAge time.Duration) time.Duration {
-	if maxAge == 0 {
-		return time.Hour
-	}
-	return min(time.Hour, maxAge/4)
 }
 
 // surveyPartition proves that a quiet partition is read up to last, which was the
-// end of the stream just now: the stream's leader holds nothing more for it. A
-// consumer could not tell, since the server that it runs on may lag behind. The
-// stream's beginning is asked for after that, so that what was dropped meanwhile
-// is not taken for read.
-func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64) error {
+// end of the stream just now: the stream's leader holds nothing more for it. Else
+// it returns the sequence of what waits. A consumer could not tell, since the
+// server that it runs on may lag behind. The stream's beginning is asked for after
+// that, so that what was dropped meanwhile is not taken for read.
+func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64) (waits uint64, err error) {
 	if last <= p.read || len(p.seen) > 0 {
-		return nil
+		return 0, nil
 	}
 	for _, subject := range subjects.Raw(p.n) {
-		if _, err := nextOf(ctx, w.cfg.JS, subjects.RawStream, subject, p.read+1); !errors.Is(err, errNotFound) {
-			return err // nil when something waits
+		m, err := nextOf(ctx, w.cfg.JS, subjects.RawStream, subject, p.read+1)
+		if !errors.Is(err, errNotFound) {
+			return m.Seq, err
 		}
 	}
 	after, err := w.rawInfo(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	p.saw(last + 1) // as if the next message were read
 	if !w.noteGap(p, after) {
 		p.seen = p.seen[:0]
-		return nil
+		return 0, nil
 	}
 	p.read = last
 	w.moved = earliest(w.moved, w.cfg.Now())
-	return nil
+	return 0, nil
 }
 
 // rawInfo asks the raw stream's leader for its extent and limits.

@@ -32,8 +32,11 @@ type partition struct {
 	// known to have lost something; seen are those folded since. See gap.
 	read uint64
 	seen []uint64
-	// surveyAt is when it is to be surveyed even if nothing presses.
-	surveyAt time.Time
+	// surveyAt is when it is to be surveyed even if nothing presses; waits is the
+	// sequence of what waited for it then, since when.
+	surveyAt   time.Time
+	waits      uint64
+	waitsSince time.Time
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
 	// connection numbers the connection on which the partition was taken.

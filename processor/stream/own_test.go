@@ -37,3 +37,27 @@ func TestAPartitionIsNotReadBeforeTheLoopOwnsIt(t *testing.T) {
 	require.NoError(t, d.err)
 	require.Equal(t, "the first alert", string(d.msg.Data))
 }
+
+// What is lost between servers is known to nobody: the consumer has delivered it,
+// and the reader hears of the gap with the next delivery only.
+func TestAPartitionWhoseAlertDoesNotComeIsTakenAnew(t *testing.T) {
+	js := brokertest.JetStream(t, brokertest.Start(t))
+	_, err := Setup(t.Context(), js, subjects.Layout{Partitions: 1})
+	require.NoError(t, err)
+	now := time.Now()
+	w, err := New(t.Context(), Config{JS: js, Book: noBook{}, Now: func() time.Time { return now }})
+	require.NoError(t, err)
+	t.Cleanup(w.running.Wait)
+	p, err := w.own(t.Context(), 0)
+	require.NoError(t, err)
+	w.wanted[0], w.owned[0] = true, p // its reader is never run
+	_, err = js.Publish(t.Context(), "falco.warning.a_rule", []byte("lost on the way"))
+	require.NoError(t, err)
+
+	w.survey(t.Context())
+	require.Equal(t, p, w.owned[0], "it may be on its way")
+	now = now.Add(surveyEvery)
+	w.survey(t.Context())
+	require.Nil(t, w.owned[0])
+	require.NotZero(t, w.retryAt[0])
+}
