@@ -194,8 +194,15 @@ func TestLedgerFollowsOrders(t *testing.T) {
 	list = f.order(4*time.Minute, quiet("00000001", time.Hour))
 	require.NotNil(t, list.List[0].Ended, "what was ended by hand stays ended")
 
-	list = f.order(time.Hour, quiet("00000002", 2*time.Hour))
-	require.Len(t, list.List, 1, "what is over is forgotten")
+	list = f.order(time.Hour, quiet("00000002", 200*time.Hour))
+	require.Len(t, list.List, 2, "what is over is remembered for those who replay")
+	list = f.order(time.Hour, quiet("00000001", 100*time.Hour))
+	require.Len(t, list.List, 2, "and makes way for another of its id")
+	require.Nil(t, list.List[1].Ended)
+	list = f.order(101*time.Hour, quiet("00000003", 200*time.Hour))
+	require.Len(t, list.List, 3)
+	list = f.order(172*time.Hour, quiet("00000004", 200*time.Hour))
+	require.Len(t, list.List, 3, "for three days")
 	require.Equal(t, "00000002", list.List[0].ID)
 }
 
@@ -233,6 +240,10 @@ func TestLedgerBoundsTheListOfSilences(t *testing.T) {
 	}
 	require.Len(t, list.List, maxSilences)
 	require.EqualValues(t, 3, list.Refused)
+	list = f.order(2*time.Hour, quiet("ffffffff", 3*time.Hour))
+	require.Len(t, list.List, maxSilences, "one that is over makes way")
+	require.EqualValues(t, 3, list.Refused)
+	require.Equal(t, "ffffffff", list.List[maxSilences-1].ID)
 	data, err := json.Marshal(list)
 	require.NoError(t, err)
 	require.Less(t, len(data), 1<<20, "the list fits one message")

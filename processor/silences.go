@@ -8,8 +8,12 @@ import (
 // SilencesSchema is the name and version of a partition's stored list of silences.
 const SilencesSchema = "silences.v1"
 
+// keepOver is how long a silence is remembered when its time is over: as long as
+// the raw stream keeps alerts by default, so that a replay of those knows it.
+const keepOver = 72 * time.Hour
+
 // Silences are those that a partition knows of, in the order in which they took
-// effect, until their time is over.
+// effect, and for a while when their time is over.
 type Silences struct {
 	Schema string          `json:"schema"`
 	List   []SilenceRecord `json:"list"`
@@ -61,7 +65,7 @@ func (s *Silences) silencing(a *Alert, severity Severity, at time.Time) *Silence
 // obey follows an order to silence. An order that cannot be followed changes
 // nothing but the count of those; all partitions come to the same end.
 func (s *Silences) obey(m Message, at time.Time) {
-	s.List = slices.DeleteFunc(s.List, func(r SilenceRecord) bool { return !at.Before(r.Until) })
+	s.List = slices.DeleteFunc(s.List, func(r SilenceRecord) bool { return !at.Before(r.Until.Add(keepOver)) })
 	o, err := parseOrder(m.Data)
 	switch {
 	case err != nil:
@@ -78,8 +82,10 @@ func (s *Silences) refuse(why string) {
 	s.Refusal = Visible(shorten(why, maxReasonBytes))
 }
 
-// add begins a silence. One that is known already, ended or not, stays as it is.
+// add begins a silence. One that is known already, ended by hand or not, stays as
+// it is until its time is over.
 func (s *Silences) add(order Silence, seq uint64, at time.Time) {
+	s.makeRoom(order.ID, at)
 	known := slices.ContainsFunc(s.List, func(r SilenceRecord) bool { return r.ID == order.ID })
 	switch {
 	case known:
@@ -94,8 +100,18 @@ func (s *Silences) add(order Silence, seq uint64, at time.Time) {
 	}
 }
 
+// makeRoom forgets of those whose time is over the one of the same id, and the
+// first when the list is full.
+func (s *Silences) makeRoom(id string, at time.Time) {
+	over := func(r SilenceRecord) bool { return !at.Before(r.Until) }
+	s.List = slices.DeleteFunc(s.List, func(r SilenceRecord) bool { return over(r) && r.ID == id })
+	if i := slices.IndexFunc(s.List, over); i >= 0 && len(s.List) >= maxSilences {
+		s.List = slices.Delete(s.List, i, i+1)
+	}
+}
+
 func (s *Silences) expire(order *Expiry, seq uint64, at time.Time) {
-	i := slices.IndexFunc(s.List, func(r SilenceRecord) bool { return r.ID == order.ID })
+	i := slices.IndexFunc(s.List, func(r SilenceRecord) bool { return r.ID == order.ID && at.Before(r.Until) })
 	switch {
 	case i < 0:
 		s.refuse("no silence " + order.ID + " to expire")

@@ -19,41 +19,60 @@ const maxDifferences = 30
 // differences holds what Falconer has published against a sequential fold of
 // what the raw stream held, and returns what is not as it must be: nothing.
 func (r *faultRun) differences() []string {
-	raw := r.raw.all()
-	oracles := foldAll(raw, r.reopen)
-	partitionOf := map[string]int{}
-	var want []prediction
-	for p, o := range oracles {
-		for _, e := range o.outputs {
-			partitionOf[e.id] = p
-		}
-		want = append(want, o.outputs...)
-	}
 	if err := r.wait(30*time.Second, "the outputs to be received", func() bool { return r.witness.caughtUp() }); err != nil {
 		return []string{err.Error()}
 	}
 	r.witness.stop()
-	out := slices.Clone(r.witness.broken)
-	out = append(out, r.raw.check()...)
-	out = append(out, r.sameTotals(oracles)...)
+	out := slices.Concat(r.witness.broken, r.raw.check())
 	at, err := r.stored()
 	if err != nil {
 		out = append(out, err.Error())
 	}
-	got, more := onceEach(r.witness.outputs, at)
+	all, more := onceEach(r.witness.outputs, at)
 	out = append(out, more...)
-	out = append(out, compareOutputs(got, want)...)
+	messages := split(r.raw.all(), r.raw.gaps)
+	oracles := foldAll(messages, r.reopen)
+	got, news := takeNews(all)
+	news.addTo(oracles, r.raw.gaps)
+	out = append(out, news.differs(r.raw.gaps)...)
+	out = append(out, r.sameTotals(oracles)...)
+	out = append(out, compareOutputs(got, predictions(oracles))...)
 	out = append(out, lives(r.witness.outputs)...)
-	out = append(out, r.witness.requireWhole(func(o output) int { return partitionOf[o.id()] })...)
-	out = append(out, r.sameBytes(raw, got)...)
+	out = append(out, r.witness.requireWhole(homes(oracles, news))...)
+	out = append(out, r.sameBytes(messages, got)...)
 	out = append(out, r.ghosts()...)
 	if len(out) == 0 {
-		out = append(out, r.bounded(len(got))...)
+		out = append(out, r.bounded(len(all))...)
 	}
 	if r.remade == 0 {
 		out = append(out, r.replayDiffers()...)
 	}
 	return out
+}
+
+// predictions are the outputs of all partitions.
+func predictions(oracles []*oracle) (out []prediction) {
+	for _, o := range oracles {
+		out = append(out, o.outputs...)
+	}
+	return out
+}
+
+// homes tells the partition of an output.
+func homes(oracles []*oracle, n news) func(output) int {
+	of := map[string]int{}
+	for p, o := range oracles {
+		for _, e := range o.outputs {
+			of[e.id] = p
+		}
+	}
+	return func(o output) int {
+		if p, ok := of[o.id()]; ok {
+			return p
+		}
+		incident, _, _ := strings.Cut(o.id(), "/")
+		return n.of[incident]
+	}
 }
 
 // caughtUp reports whether the witness has seen the newest message.
@@ -77,8 +96,8 @@ func (r *faultRun) sameTotals(oracles []*oracle) (out []string) {
 			out = append(out, fmt.Sprintf("partition %d counts %+v, want %+v", p, have, o.totals))
 		}
 	}
-	if sum.In != r.raw.stored() || !sum.addUp() {
-		out = append(out, fmt.Sprintf("the oracle itself has counted %+v of %d alerts", sum, r.raw.stored()))
+	if sum.In != r.raw.readable() || !sum.addUp() {
+		out = append(out, fmt.Sprintf("the oracle itself has counted %+v of %d alerts", sum, r.raw.readable()))
 	}
 	if kept, published := r.raw.kept(), r.feed.published(); kept < published {
 		out = append(out, fmt.Sprintf("the raw stream has held %d messages, and has acknowledged %d", kept, published))

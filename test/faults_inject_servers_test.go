@@ -155,18 +155,3 @@ func (r *faultRun) deleteAndMake() error {
 	}
 	return r.wait(30*time.Second, "the new raw stream to be read", func() bool { return r.raw.begin() == nil })
 }
-
-// evictRaw lets the raw stream drop alerts that no worker has read.
-// TODO(lead): gap records make this exact; see injectors.
-func (r *faultRun) evictRaw() error {
-	n := len(r.fleet.up())
-	r.fleet.scale(0, syscall.SIGKILL)
-	defer r.fleet.scale(n, syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	s, err := r.js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return err
-	}
-	return s.Purge(ctx, jetstream.WithPurgeKeep(100))
-}

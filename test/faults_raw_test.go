@@ -26,6 +26,9 @@ type rawRecord struct {
 	msgs   []rawMessage
 	alerts int
 	orders int
+	begins uint64 // of the stream that is read now, when it was evicted
+	gaps   gaps
+	lost   int // alerts in them
 }
 
 // begin starts to collect the stream as it is now made.
@@ -38,7 +41,7 @@ func (r *rawRecord) begin() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.born = s.CachedInfo().Created.UTC()
+	r.born, r.begins = s.CachedInfo().Created.UTC(), 0
 	r.tap = openTap(r.js, subjects.RawStream, nil, r.collect)
 	return nil
 }
@@ -70,6 +73,13 @@ func (r *rawRecord) stored() int {
 	return r.alerts
 }
 
+// readable counts those of them that could be read.
+func (r *rawRecord) readable() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alerts - r.lost
+}
+
 // kept counts everything that somebody else than a worker has published.
 func (r *rawRecord) kept() int {
 	r.mu.Lock()
@@ -96,7 +106,7 @@ func (r *rawRecord) caughtUp() bool {
 func (r *rawRecord) check() (out []string) {
 	mine := map[uint64]rawMessage{}
 	for _, m := range r.all() {
-		if m.born.Equal(r.born) {
+		if m.born.Equal(r.born) && m.seq >= r.begins {
 			mine[m.seq] = m
 		}
 	}

@@ -43,6 +43,7 @@ type faultRun struct {
 	armed   atomic.Bool // workers get faults when they start
 	full    atomic.Int64
 	remade  int // how often FALCO was made anew
+	evicted int // how often it dropped alerts unread
 
 	mu       sync.Mutex
 	counts   map[string]int // faults by kind
@@ -177,7 +178,7 @@ func (r *faultRun) wait(limit time.Duration, what string, holds func() bool) err
 }
 
 // drained reports whether every alert that is collected is counted.
-func (r *faultRun) drained() bool { return r.witness.totals().In == r.raw.stored() }
+func (r *faultRun) drained() bool { return r.witness.totals().In == r.raw.readable() }
 
 // settle ends the faults and the load, and waits until everything is counted,
 // closed and forgotten.

@@ -54,7 +54,7 @@ func (r *faultRun) watchProgress() {
 			return
 		case <-second.C:
 		}
-		if now := r.witness.totals(); now != before || now.In == r.raw.stored() && now.Opened == now.Closed {
+		if now := r.witness.totals(); now != before || now.In == r.raw.readable() && now.Opened == now.Closed {
 			before, since = now, time.Now()
 		}
 		if time.Since(since) > stallTime {

@@ -29,6 +29,7 @@ type seenCursor struct {
 	Owner     string    `json:"owner"`
 	Created   time.Time `json:"created"`
 	Seq       uint64    `json:"seq"`
+	Read      uint64    `json:"read"`
 	Time      time.Time `json:"time"`
 	Mark      mark      `json:"mark"`
 	Totals    totals    `json:"totals"`
@@ -84,7 +85,7 @@ func (w *witness) see(m tapped) {
 	case strings.HasPrefix(o.subject, "falconer.incident."):
 		w.state(o)
 	case strings.HasPrefix(o.subject, "falconer.silenced."):
-		if len(o.data) > maxState {
+		if len(o.data) > 2*maxState {
 			w.breaks("%s is %d bytes long", o.subject, len(o.data))
 		}
 	default:

@@ -20,8 +20,9 @@ type report struct {
 	Incident    string            `json:"incident"`
 	Identity    map[string]string `json:"identity"`
 	Occurrences struct {
-		Count  int `json:"count"`
-		Resent int `json:"resent"`
+		Count   int            `json:"count"`
+		Resent  int            `json:"resent"`
+		Samples []sampleFields `json:"samples"`
 	} `json:"occurrences"`
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"falconer/processor"
 )
 
 // mix is an endless row of messages of every sort that Falconer tells apart:
@@ -100,6 +102,7 @@ func writeMixPlaybooks(t *testing.T) string {
 		}
 		text += fmt.Sprintf(mixPlaybook, odd, strings.Join(names, ", "), w.version, w.idle, w.cap, strings.Join(w.fields, ", "))
 	}
+	text += fmt.Sprintf(mixPlaybook, len(mixWindows), fmt.Sprintf("%q", processor.RuleLost), 1, 2*time.Second, 20*time.Second, "falconer.partition")
 	return writeFile(t, "mix.yaml", text)
 }
 

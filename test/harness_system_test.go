@@ -137,6 +137,7 @@ type totals struct {
 	Reports  int `json:"reports"`
 	Tasks    int `json:"tasks"`
 	Gaps     int `json:"gaps"`
+	Lost     int `json:"lost"`
 }
 
 // addUp reports whether every alert has become of one kind.
@@ -148,7 +149,7 @@ func (t totals) add(o totals) totals {
 	return totals{
 		t.In + o.In, t.Reported + o.Reported, t.Merged + o.Merged, t.Resent + o.Resent, t.Internal + o.Internal,
 		t.Dead + o.Dead, t.Silenced + o.Silenced, t.Opened + o.Opened, t.Closed + o.Closed, t.Reports + o.Reports, t.Tasks + o.Tasks,
-		t.Gaps + o.Gaps,
+		t.Gaps + o.Gaps, t.Lost + o.Lost,
 	}
 }
 

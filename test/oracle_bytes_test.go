@@ -17,18 +17,10 @@ import (
 // sameBytes folds once more with Falconer's own core and the same playbooks,
 // without a stream, and compares the outputs byte for byte: so texts are held
 // against something as well.
-func (r *faultRun) sameBytes(raw []rawMessage, got map[string]output) (out []string) {
+func (r *faultRun) sameBytes(split [][]rawMessage, got map[string]output) (out []string) {
 	book, err := rules.Load(r.rules)
 	if err != nil {
 		return []string{err.Error()}
-	}
-	byPartition := make([][]rawMessage, partitions)
-	for _, m := range raw {
-		for p := range partitions {
-			if m.partition() == p || m.silence() {
-				byPartition[p] = append(byPartition[p], m)
-			}
-		}
 	}
 	n := 0
 	check := func(id, subject string, body any) {
@@ -44,7 +36,7 @@ func (r *faultRun) sameBytes(raw []rawMessage, got map[string]output) (out []str
 				id, o.subject, subject, at, o.data[min(at, len(o.data)):], data[min(at, len(data)):]))
 		}
 	}
-	for _, msgs := range byPartition {
+	for _, msgs := range split {
 		refold(book, r.reopen, msgs, check)
 	}
 	if n != len(got) {

@@ -78,19 +78,26 @@ type oracleIncident struct {
 	closed      bool
 }
 
+// split gives each partition the messages that it has read.
+func split(msgs []rawMessage, unread gaps) [][]rawMessage {
+	out := make([][]rawMessage, partitions)
+	for _, m := range msgs {
+		for p := range out {
+			if (m.partition() == p || m.partition() < 0) && !unread.hides(p, m) {
+				out[p] = append(out[p], m)
+			}
+		}
+	}
+	return out
+}
+
 // foldAll folds the messages of all partitions.
-func foldAll(msgs []rawMessage, reopen time.Duration) []*oracle {
+func foldAll(split [][]rawMessage, reopen time.Duration) []*oracle {
 	out := make([]*oracle, partitions)
 	for p := range out {
 		out[p] = &oracle{reopen: reopen, incidents: map[string]*oracleIncident{}}
-	}
-	for _, m := range msgs {
-		if p := m.partition(); p >= 0 {
+		for _, m := range split[p] {
 			out[p].fold(m)
-			continue
-		}
-		for _, o := range out {
-			o.fold(m)
 		}
 	}
 	return out
