@@ -127,13 +127,19 @@ func readCursor(ctx context.Context, js jetstream.JetStream, partition int) (Cur
 	return c, msg.Seq, err
 }
 
-// Cursors reads how far the workers have come, by partition.
-func Cursors(ctx context.Context, js jetstream.JetStream) ([]Cursor, error) {
+// rawStream looks at the raw stream, and how many partitions it has.
+func rawStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, int, error) {
 	raw, err := js.Stream(ctx, subjects.RawStream)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
+		return nil, 0, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
 	}
 	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	return raw, n, err
+}
+
+// Cursors reads how far the workers have come, by partition.
+func Cursors(ctx context.Context, js jetstream.JetStream) ([]Cursor, error) {
+	_, n, err := rawStream(ctx, js)
 	if err != nil {
 		return nil, err
 	}

@@ -52,11 +52,7 @@ type Fullness struct {
 
 // Inspect reads the state of all partitions, members and streams.
 func Inspect(ctx context.Context, js jetstream.JetStream) (Status, error) {
-	raw, err := js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return Status{}, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
-	}
-	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	raw, n, err := rawStream(ctx, js)
 	if err != nil {
 		return Status{}, err
 	}

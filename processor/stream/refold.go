@@ -29,11 +29,7 @@ type Raw struct {
 // last piece has its totals. It publishes nothing. A part that does not begin at
 // the stream's start opens incidents anew that were open before it.
 func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options, part Raw, fn func(partition int, ch processor.Changes) error) error {
-	raw, err := js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
-	}
-	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	raw, n, err := rawStream(ctx, js)
 	if err != nil {
 		return err
 	}

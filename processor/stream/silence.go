@@ -54,11 +54,7 @@ type Silence struct {
 // ListSilences returns the silences that the partitions know of, in the order of
 // their places, with the counts of all added up.
 func ListSilences(ctx context.Context, js jetstream.JetStream) ([]Silence, error) {
-	raw, err := js.Stream(ctx, subjects.RawStream)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", subjects.RawStream, missingStream(err))
-	}
-	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	_, n, err := rawStream(ctx, js)
 	if err != nil {
 		return nil, err
 	}
