@@ -106,6 +106,29 @@ func TestAlertsThatArePurgedBeforeAnyoneWorksAreReported(t *testing.T) {
 	require.Zero(t, totals(t, js).Closed)
 }
 
+// The raw stream is made anew, and has dropped alerts before anyone looks.
+func TestAGapInARawStreamThatWasMadeAnewIsReported(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{Partitions: 2})
+	stop := start(t, stream.Config{JS: connect(), Book: book{}})
+	publish(t, js, 50, 10)
+	drained(t, js, 50)
+	stop()
+	require.Eventually(t, func() bool { // see remake in again_test.go
+		require.NoError(t, js.DeleteStream(t.Context(), subjects.RawStream))
+		_, err := stream.Setup(t.Context(), js, subjects.Layout{Partitions: 2})
+		require.NoError(t, err)
+		s, err := js.Stream(t.Context(), subjects.RawStream)
+		require.NoError(t, err)
+		return s.CachedInfo().State.LastSeq == 0
+	}, 10*time.Second, 10*time.Millisecond)
+	publishFrom(t, js, 50, 100, 10)
+	keepOnly(t, js, 30)
+	start(t, stream.Config{JS: connect(), Book: book{}})
+	drained(t, js, 50+30)
+	caughtUp(t, js)
+	require.Equal(t, map[string][][3]uint64{"0": {{1, 70, 70}}, "1": {{1, 70, 70}}}, gaps(t, js))
+}
+
 // slowBook holds every judgement up until it is let go.
 type slowBook struct {
 	book

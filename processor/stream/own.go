@@ -111,8 +111,9 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 }
 
 // sameLife checks that the cursor speaks of the raw stream as it is. When the
-// stream was made anew since (or restored, or truncated), its sequences mean
-// something else: reading goes on from the first message after the cursor's time.
+// stream was made anew since, nothing of it is read, what it has dropped by now
+// included. When it was restored or truncated, its sequences mean something else:
+// reading goes on from the first message after the cursor's time.
 func (w *Worker) sameLife(ctx context.Context, cur Cursor, created time.Time) (Cursor, error) {
 	same := cur.Created.Equal(created)
 	if same && cur.Seq > 0 {
@@ -130,10 +131,13 @@ func (w *Worker) sameLife(ctx context.Context, cur Cursor, created time.Time) (C
 		return cur, nil
 	}
 	w.cfg.Log.Warn().Int("partition", cur.Partition).Time("was", cur.Created).Time("is", created).
-		Msgf("stream %s is not the one the cursor was written for; going on by time", subjects.RawStream)
-	cur.Created = created
-	seq, err := w.seqAfter(ctx, cur.RawTime)
-	cur.Seq, cur.Read = seq, 0
+		Msgf("stream %s is not the one the cursor was written for; going on with what was stored since", subjects.RawStream)
+	cur.Created, cur.Seq, cur.Read = created, 0, 0
+	if created.After(cur.RawTime) {
+		return cur, nil
+	}
+	var err error
+	cur.Seq, err = w.seqAfter(ctx, cur.RawTime)
 	return cur, err
 }
 
