@@ -40,6 +40,9 @@ func ParseMatcher(text string) (Matcher, error) {
 		return Matcher{}, fmt.Errorf("%q is no matcher: want NAME=VALUE, NAME!=VALUE, NAME=~REGEXP or NAME!~REGEXP, such as k8s.ns.name=shop", text)
 	}
 	m := Matcher{Name: part[1], Op: part[2], Value: part[3]}
+	if err := checkName(m.Name); err != nil {
+		return Matcher{}, err
+	}
 	if strings.HasPrefix(m.Value, `"`) {
 		if err := json.Unmarshal([]byte(m.Value), &m.Value); err != nil {
 			return Matcher{}, fmt.Errorf("matcher %s: the quoted value %s is not a JSON string: %w", m.Name, part[3], err)
@@ -49,9 +52,42 @@ func ParseMatcher(text string) (Matcher, error) {
 	return m, err
 }
 
+// alertNames are the matchers' names that are no output fields and no derived names.
+var alertNames = []string{"rule", "source", "priority", "severity", "tag", "hostname"}
+
+// checkName refuses a name that is one of ours but for its case: an output field
+// of that name is not to be expected.
+func checkName(name string) error {
+	for _, known := range slices.Concat(alertNames, DerivedNames()) {
+		if name != known && strings.EqualFold(name, known) {
+			return fmt.Errorf("matcher %s: did you mean %q?", name, known)
+		}
+	}
+	return nil
+}
+
+// normalize writes a priority or a severity as alerts have it, and refuses a word
+// that is none.
+func (m *Matcher) normalize() error {
+	known := map[string][]string{"priority": priorityNames[:], "severity": Severities()}[m.Name]
+	if known == nil || m.Value == "" {
+		return nil
+	}
+	value := m.Value
+	if m.Name == "priority" && strings.EqualFold(value, "info") {
+		value = Informational.String()
+	}
+	i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, value) })
+	if i < 0 {
+		return fmt.Errorf("matcher %s: %q is none: want one of %s", m.Name, m.Value, strings.Join(known, ", "))
+	}
+	m.Value = known[i]
+	return nil
+}
+
 func (m *Matcher) compile() (err error) {
 	if !strings.HasSuffix(m.Op, "~") {
-		return nil
+		return m.normalize()
 	}
 	if m.re, err = regexp.Compile(`^(?s:` + m.Value + `)$`); err != nil {
 		return fmt.Errorf("matcher %s: %w", m.Name, err)
@@ -115,6 +151,14 @@ func (m *Matcher) values(a *Alert, severity Severity) []string {
 	return []string{v}
 }
 
+// unlikely is a value that no alert has: what holds for it asks for nothing.
+const unlikely = "\x00no alert has this"
+
+// selects reports whether the matcher asks for certain values, not for any, nor for all but some.
+func (m *Matcher) selects() bool {
+	return !strings.HasPrefix(m.Op, "!") && !m.holds("") && !m.holds(unlikely)
+}
+
 // checkMatchers refuses what would silence every alert, by mistake most likely.
 func checkMatchers(list []Matcher) error {
 	if len(list) == 0 {
@@ -123,10 +167,8 @@ func checkMatchers(list []Matcher) error {
 	if len(list) > maxMatchers {
 		return fmt.Errorf("%d matchers: at most %d are allowed", len(list), maxMatchers)
 	}
-	for i := range list {
-		if m := &list[i]; m.holds("") == strings.HasPrefix(m.Op, "!") {
-			return nil
-		}
+	if slices.ContainsFunc(list, func(m Matcher) bool { return m.selects() }) {
+		return nil
 	}
-	return errors.New("these matchers hold for an alert that has none of the values, and so for nearly all: add one that asks for something, such as k8s.ns.name=shop")
+	return errors.New("these matchers hold for nearly all alerts: add one that asks for a certain value, such as k8s.ns.name=shop")
 }

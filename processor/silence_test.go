@@ -27,6 +27,8 @@ func TestMatcherCompares(t *testing.T) {
 		"k8s.ns.name=shop":                            true,
 		"namespace=shop":                              true,
 		"workload=web":                                true,
+		"priority=WARNING":                            true,
+		"severity!=HIGH":                              false,
 		"priority=Warning":                            true,
 		"severity=~high|critical":                     true,
 		"severity=low":                                false,
@@ -62,6 +64,10 @@ func TestMatcherRefusesWhatIsNone(t *testing.T) {
 		"rule=~(":                          "missing closing )",
 		`rule="x`:                          "is not a JSON string",
 		"rule=" + strings.Repeat("x", 600): "at most 512",
+		"Rule=x":                           `did you mean "rule"`,
+		"Namespace=x":                      `did you mean "namespace"`,
+		"priority=notic":                   "want one of Emergency, Alert",
+		"severity=none":                    "want one of critical, high",
 		"ru le=x":                          "is no matcher",
 		"$(id)=x":                          "is no matcher",
 	} {
@@ -108,7 +114,9 @@ func TestASilenceForEverythingIsRefused(t *testing.T) {
 		{[]string{"no.such.field="}, false},
 		{[]string{"tag!~x", "rule=~.*"}, false},
 		{nil, false},
-		{[]string{"rule=~.+"}, true}, // said on purpose
+		{[]string{"rule=~.+"}, false},
+		{[]string{"rule!="}, false},
+		{[]string{"rule=~.+", "severity=low"}, true},
 		{[]string{"k8s.ns.name!=kube-system", "rule=x"}, true},
 		{strings.Split(strings.Repeat("rule=x ", 9)[:62], " "), false},
 	} {

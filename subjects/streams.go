@@ -114,8 +114,8 @@ func (l Layout) Raw() jetstream.StreamConfig {
 		Compression: l.compression(),
 		Replicas:    l.Replicas,
 		AllowDirect: true,
-		AllowMsgTTL: true,
-		Metadata:    map[string]string{partitionsKey: strconv.Itoa(l.Partitions), contractKey: contract},
+		// No TTL for single messages: a sender could have its alert gone before it is read.
+		Metadata: map[string]string{partitionsKey: strconv.Itoa(l.Partitions), contractKey: contract},
 	}
 	if l.SourceStream != "" {
 		cfg.Subjects = []string{Ticks, Silences}
@@ -159,7 +159,7 @@ func (l Layout) Output() jetstream.StreamConfig {
 func (l Layout) Members() jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{
 		Bucket: MembersBucket, Description: "Live Falconer workers",
-		TTL: MemberTTL, Storage: jetstream.MemoryStorage, Replicas: l.Replicas,
+		TTL: MemberTTL, Storage: l.storage(), Replicas: l.Replicas,
 	}
 }
 

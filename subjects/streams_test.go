@@ -62,7 +62,7 @@ func TestRawStreamSpreadsByRule(t *testing.T) {
 	raw := subjects.Layout{Partitions: 4}.WithDefaults().Raw()
 	require.Equal(t, []string{"falco.>", "falconer.tick.*", "falconer.silence.*"}, raw.Subjects)
 	require.Equal(t, "falconer.raw.{{partition(4,2)}}.{{wildcard(1)}}.{{wildcard(2)}}", raw.SubjectTransform.Destination)
-	require.True(t, raw.AllowMsgTTL, "ticks expire")
+	require.False(t, raw.AllowMsgTTL, "an alert does not go before its time")
 
 	n, err := subjects.PartitionsOf(raw)
 	require.NoError(t, err)

@@ -92,7 +92,12 @@ func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partiti
 // and ticks, and the orders to silence, which all partitions read. What the
 // stream's transform leaves as it was belongs to partition 0.
 func Raw(partition int) []string {
-	out := []string{rawRoot + strconv.Itoa(partition) + ".>", Tick(partition), Silences}
+	return append(RawAlerts(partition), Tick(partition), Silences)
+}
+
+// RawAlerts lists the subjects of a partition's alerts alone.
+func RawAlerts(partition int) []string {
+	out := []string{rawRoot + strconv.Itoa(partition) + ".>"}
 	if partition == 0 {
 		out = append(out, Alerts)
 	}

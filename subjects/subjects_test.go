@@ -90,7 +90,7 @@ func TestOtherSubjects(t *testing.T) {
 
 func TestRawSubjectsOfAPartition(t *testing.T) {
 	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3", "falconer.silence.*"}, subjects.Raw(3))
-	require.Equal(t, []string{"falconer.raw.0.>", "falconer.tick.0", "falconer.silence.*", "falco.>"}, subjects.Raw(0),
+	require.Equal(t, []string{"falconer.raw.0.>", "falco.>", "falconer.tick.0", "falconer.silence.*"}, subjects.Raw(0),
 		"what the transform leaves over belongs to partition 0")
 }
 

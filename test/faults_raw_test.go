@@ -15,7 +15,7 @@ import (
 	"falconer/subjects"
 )
 
-// rawRecord collects the raw stream while it is written: ticks expire, and the
+// rawRecord collects the raw stream while it is written: it drops its oldest, and the
 // stream may be made anew.
 type rawRecord struct {
 	js jetstream.JetStream

@@ -75,7 +75,7 @@ func (a *app) printStatus(st stream.Status) error {
 	fmt.Fprintf(a.out, "Alerts     %d taken = %d reported + %d merged + %d resent + %d silenced + %d internal + %d dead; %d wait\n",
 		t.In, t.Reported, t.Merged, t.Resent, t.Silenced, t.Internal, t.Dead, st.Lag)
 	if t.Gaps > 0 {
-		fmt.Fprintf(a.out, "Lost       at most %d alerts in %d gap(s): %s dropped them before they were read\n", t.Lost, t.Gaps, subjects.RawStream)
+		fmt.Fprintf(a.out, "Lost       at most %d alerts in %d gap(s): %s dropped them before they were read. Partitions count the same messages, so it is less\n", t.Lost, t.Gaps, subjects.RawStream)
 	}
 	fmt.Fprintf(a.out, "Incidents  %d open, %d opened, %d closed; %d reports, %d tasks\n", st.Open, t.Opened, t.Closed, t.Reports, t.Tasks)
 	for _, s := range []stream.Fullness{st.Raw, st.Out} {
@@ -91,7 +91,7 @@ func (a *app) printStatus(st stream.Status) error {
 		return err
 	}
 	if len(st.Members) == 0 {
-		a.say("No worker is running: alerts wait in %s. Start one with \"falconer run\".", subjects.RawStream)
+		a.say("No worker is running: new alerts wait in %s. Start one with \"falconer run\".", subjects.RawStream)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func remark(p stream.PartitionStatus) string {
 		out = append(out, "owner gone")
 	}
 	if p.Gap {
-		out = append(out, "GAP: alerts may be dropped before they are read")
+		out = append(out, "GAP: unread alerts may have been dropped; the next worker reports it")
 	}
 	return strings.Join(out, ", ")
 }

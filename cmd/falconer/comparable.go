@@ -39,7 +39,7 @@ func (b beginning) cuts(incident string) bool {
 func incomparable(g gist, other string, cut beginning, uncertain map[string]bool) string {
 	doubt := func(incident string) bool { return incident != "" && (cut.cuts(incident) || uncertain[incident]) }
 	switch {
-	case g.rule == processor.RuleLost: // does not follow from what is stored
+	case processor.Slug(g.rule) == processor.Slug(processor.RuleLost): // does not follow from what is stored; tasks have the slug
 		return isAboutLoss
 	case doubt(g.incident), g.previous != other && (doubt(g.previous) || doubt(other)):
 		return beganBefore

@@ -111,7 +111,7 @@ says where it stands now. The dead letter stays until it expires.`,
 			return a.deadReplay(cmd.Context(), letters, all, cmp.Or(by, whoami()))
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "every dead letter that was not replayed yet")
+	c.Flags().BoolVar(&all, "all", false, "every dead letter that was not replayed yet, and is not a replay that failed again")
 	c.Flags().StringVar(&by, "by", "", "who does this, for the record (default: user and host)")
 	return a.jsonFlag(c)
 }
@@ -202,18 +202,29 @@ func (a *app) deadReplay(ctx context.Context, letters []letterName, all bool, by
 	return nil
 }
 
-// unreplayed lists the letters that have no finished replay, oldest first.
+// unreplayed lists the letters that have no finished replay and come from none,
+// oldest first.
 func unreplayed(ctx context.Context, js jetstream.JetStream) (letters []letterName, err error) {
 	records, err := stream.ListReplayed(ctx, js)
 	if err != nil {
 		return nil, err
 	}
-	err = stream.List(ctx, js, []string{subjects.DeadLetters}, func(o stream.Output) error {
-		if records[o.ID].RawSeq > 0 {
-			return nil
+	again := map[letterName]bool{} // what was published again, and failed again
+	for id, rec := range records {
+		name, err := parseLetter(letterOf(id))
+		if err != nil {
+			return nil, err
 		}
+		if rec.Stream == subjects.RawStream {
+			name.era = rec.Era
+		}
+		again[letterName{rec.RawSeq, name.era}] = true
+	}
+	err = stream.List(ctx, js, []string{subjects.DeadLetters}, func(o stream.Output) error {
 		name, err := parseLetter(letterOf(o.ID))
-		letters = append(letters, name)
+		if err == nil && records[o.ID].RawSeq == 0 && !again[name] {
+			letters = append(letters, name)
+		}
 		return err
 	})
 	slices.SortFunc(letters, func(a, b letterName) int { return cmp.Or(cmp.Compare(a.era, b.era), cmp.Compare(a.seq, b.seq)) })

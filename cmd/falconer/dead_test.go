@@ -60,15 +60,20 @@ func TestReplayingDeadLetters(t *testing.T) {
 		requireSchema(t, "replayed", o.out)
 		l.folded(5)
 	})
-	t.Run("all are those that were not replayed yet", func(t *testing.T) {
+	t.Run("all are those that were not replayed yet, and come from no replay", func(t *testing.T) {
+		l.publish("{}")
 		o := l.run("dead", "replay", "--all")
 		require.Equal(t, exitOK, o.code)
-		require.Regexp(t, `^4-[0-9a-z]+: replayed as sequence 6\n5-[0-9a-z]+: replayed as sequence 7\n$`, o.out)
-		require.Equal(t, "2 replayed, 0 replayed before, 0 failed.\n", o.err)
+		require.Regexp(t, `^6-[0-9a-z]+: replayed as sequence 7\n$`, o.out)
+		require.Equal(t, "1 replayed, 0 replayed before, 0 failed.\n", o.err)
 		l.folded(7)
+		require.Equal(t, "0 replayed, 0 replayed before, 0 failed.\n", l.run("dead", "replay", "--all").err)
+		o = l.run("dead", "replay", "7")
+		require.Regexp(t, `^7-[0-9a-z]+: replayed as sequence 8\n$`, o.out, "who names it has it replayed")
+		l.folded(8)
 	})
 	t.Run("the alerts add up, and a replay of the stream makes the same", func(t *testing.T) {
-		require.Contains(t, l.must("status"), "7 taken = 1 reported + 0 merged + 0 resent + 0 silenced + 0 internal + 6 dead; 0 wait")
+		require.Contains(t, l.must("status"), "8 taken = 1 reported + 0 merged + 0 resent + 0 silenced + 0 internal + 7 dead; 0 wait")
 		require.Equal(t, exitOK, l.run("replay", "--diff").code)
 	})
 }

@@ -33,6 +33,7 @@ func TestMisuseIsExitCodeTwoAndSaysWhatToDo(t *testing.T) {
 		"rules":                            "which of",
 		"rules show":                       "accepts 1 arg(s), received 0",
 		"schema nope":                      `no schema "nope": want one of dead.v1, incident.v1, replayed.v1, report.v1, silence.v1, task.v1`,
+		"replay --from 6h --to 12h":        "--to 12h is before --from 6h",
 		"replay --from yesterday":          `--from is "yesterday": want a time such as`,
 		"replay --from=-6h":                `--from is "-6h": want a time such as`,
 		"replay --diff x.jsonl":            "--diff, --from and --to are for the raw stream: leave them out, or the files",

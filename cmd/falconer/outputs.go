@@ -267,7 +267,11 @@ func (a *app) reportsCommand() *cobra.Command {
 }
 
 func reportRow(r *processor.Report) string {
-	return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s", clock(r.At), r.Severity, r.Kind, r.Occurrences.Count, brief(r.Title), r.ID)
+	title := r.Title
+	if r.Verdict.Match != "rule" { // a playbook for many rules, whose title fits all of them
+		title = r.Rule + ": " + title
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s", clock(r.At), r.Severity, r.Kind, r.Occurrences.Count, brief(title), r.ID)
 }
 
 // reportLine prints a report as a line, or as JSON.

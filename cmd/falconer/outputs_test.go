@@ -223,5 +223,5 @@ func TestStatusWithoutAWorkerSaysSo(t *testing.T) {
 	require.Equal(t, exitOK, o.code)
 	require.Contains(t, o.out, "Workers    0")
 	require.Contains(t, o.out, "none yet")
-	require.Contains(t, o.err, `No worker is running: alerts wait in FALCO. Start one with "falconer run".`)
+	require.Contains(t, o.err, `No worker is running: new alerts wait in FALCO. Start one with "falconer run".`)
 }

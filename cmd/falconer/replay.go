@@ -70,8 +70,13 @@ func rawPart(from, to string, now time.Time) (part stream.Raw, err error) {
 	if part.From, err = parseMoment("--from", from, now); err != nil {
 		return part, err
 	}
-	part.To, err = parseMoment("--to", to, now)
-	return part, err
+	if part.To, err = parseMoment("--to", to, now); err != nil {
+		return part, err
+	}
+	if !part.To.IsZero() && part.To.Before(part.From) {
+		return part, fmt.Errorf("--to %s is before --from %s", to, from)
+	}
+	return part, nil
 }
 
 // parseMoment reads RFC 3339 or a duration before now; empty is the zero time.

@@ -69,7 +69,9 @@ A value that an alert lacks is empty. Secrets are compared as they are redacted.
 
 func silenceEnd(lasts time.Duration, until string, now time.Time) (time.Time, error) {
 	switch {
-	case (lasts == 0) == (until == ""):
+	case lasts != 0 && until != "":
+		return time.Time{}, errors.New("give --for or --until, not both")
+	case lasts == 0 && until == "":
 		return time.Time{}, errors.New("say how long: --for 2h, or --until 2026-01-31T12:00:00Z")
 	case lasts < 0:
 		return time.Time{}, fmt.Errorf("--for is %s: want a time to come, such as 2h", lasts)
@@ -88,7 +90,7 @@ func silenceEnd(lasts time.Duration, until string, now time.Time) (time.Time, er
 
 func checkSilenceLength(d time.Duration) error {
 	if d > processor.MaxSilence {
-		return fmt.Errorf("a silence of %s: at most %s are allowed; what is to be quiet for good belongs into a Falco exception", d.Round(time.Hour), processor.MaxSilence)
+		return fmt.Errorf("a silence of %d days: at most %d are allowed; what is to be quiet for good belongs into a Falco exception", d/(24*time.Hour), processor.MaxSilence/(24*time.Hour))
 	}
 	return nil
 }

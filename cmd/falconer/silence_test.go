@@ -44,7 +44,7 @@ func TestSilenceMisuse(t *testing.T) {
 		"add":                                     "requires at least 1 arg",
 		"add rule=x":                              "say how long",
 		"add rule=x --for 1h":                     "without reason",
-		"add rule=x --for 1h --until x":           "say how long",
+		"add rule=x --for 1h --until x":           "not both",
 		"add rule=x --for -1h --reason r":         "want a time to come",
 		"add rule=x --for 9000h --reason r":       "belongs into a Falco exception",
 		"add rule=x --until 2020-01-01T00:00:00Z": "which is over",

@@ -105,7 +105,6 @@ func (w *Worker) tick(p *partition) {
 	}
 	msg := nats.NewMsg(subjects.Tick(p.n))
 	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("tick-%d-%s", p.n, strconv.FormatInt(now.Unix(), 36)))
-	msg.Header.Set(jetstream.MsgTTLHeader, "1m")
 	if err := w.cfg.JS.Conn().PublishMsg(msg); err != nil {
 		w.cfg.Log.Warn().Err(err).Int("partition", p.n).Msg("tick not published; incidents of a quiet partition close late")
 	}

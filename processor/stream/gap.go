@@ -81,7 +81,7 @@ func (w *Worker) noteGap(p *partition, raw *jetstream.StreamInfo) bool {
 			return false
 		}
 		w.cfg.Log.Error().Int("partition", p.n).Uint64("first", g.First).Uint64("last", g.Last).Uint64("at_most", g.Messages).
-			Msgf("%s dropped messages before they were read; its max_age or max_bytes is too small for the backlog, or workers are too few", subjects.RawStream)
+			Msgf("%s dropped messages before they were read; its max_age or max_bytes is too small for the backlog, workers are too few, or someone purged it", subjects.RawStream)
 	}
 	p.checked()
 	return true

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,10 +101,10 @@ func inspectPartition(ctx context.Context, js jetstream.JetStream, raw jetstream
 	}, nil
 }
 
-// waiting counts the messages of a partition after a sequence.
+// waiting counts the alerts of a partition after a sequence.
 func waiting(ctx context.Context, raw jetstream.Stream, p int, after uint64) (uint64, error) {
 	c, err := raw.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubjects: subjects.Raw(p),
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubjects: subjects.RawAlerts(p),
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 10 * time.Second,
 	})
 	if err != nil {
@@ -116,6 +117,9 @@ func waiting(ctx context.Context, raw jetstream.Stream, p int, after uint64) (ui
 // Members lists the live workers, by id.
 func Members(ctx context.Context, js jetstream.JetStream) ([]Member, error) {
 	kv, err := js.KeyValue(ctx, subjects.MembersBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return []Member{}, nil // nobody can announce itself; the doctor says so
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", subjects.MembersBucket, Explain(err))
 	}

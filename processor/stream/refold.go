@@ -58,7 +58,7 @@ const (
 
 // limit is where a partition's part ends: after a sequence, if it is bounded by
 // one, and after a time, of which zero means no limit. The ledger's clock is then
-// set to the time, as ticks do for workers; the ticks themselves have expired.
+// set to the time, as ticks do for workers.
 type limit struct {
 	bounded bool
 	seq     uint64

@@ -188,6 +188,10 @@ func compare(found, want jetstream.StreamConfig, asked subjects.Layout) ([]strin
 		if asked.Partitions == 0 {
 			want.SubjectTransform = subjects.Layout{Partitions: n}.WithDefaults().Raw().SubjectTransform
 		}
+		if asked.Partitions != 0 && asked.Partitions != n {
+			diffs = append(diffs, fmt.Sprintf("partitions is %d, want %d (--partitions is for new streams: leave it out)", n, asked.Partitions))
+			want.SubjectTransform = found.SubjectTransform
+		}
 		check("subject_transform", transform(found), transform(want))
 		askedOnly(check, asked.RawMaxAge, found.MaxAge, "max_age")
 		askedOnly(check, asked.RawMaxBytes, found.MaxBytes, "max_bytes")

@@ -385,7 +385,7 @@ func TestReplayOfWhatIsCommittedGivesWhatWasPublished(t *testing.T) {
 	publish(t, js, 300, 30)
 	drained(t, js, 300)
 	require.Eventually(t, func() bool { return totals(t, js).Closed == 30 }, 20*time.Second, 50*time.Millisecond)
-	// Ticks expire; what they caused must come out of a replay all the same.
+	// What ticks caused must come out of a replay without them as well.
 	raw, err := js.Stream(t.Context(), subjects.RawStream)
 	require.NoError(t, err)
 	require.NoError(t, raw.Purge(t.Context(), jetstream.WithPurgeSubject("falconer.tick.*")))
@@ -471,5 +471,24 @@ func TestSetupLeavesLimitsToTheOperatorUnlessAsked(t *testing.T) {
 	_, err = stream.Setup(t.Context(), js, subjects.Layout{RawMaxAge: 2 * time.Hour})
 	require.ErrorContains(t, err, "max_age is 1h0m0s, want 2h0m0s")
 	_, err = stream.Setup(t.Context(), js, subjects.Layout{Partitions: 8})
-	require.ErrorContains(t, err, "partition")
+	require.ErrorContains(t, err, "partitions is 4, want 8 (--partitions is for new streams: leave it out)")
+}
+
+// A sender must not be able to have its alert gone before anyone reads it.
+func TestAnAlertWithATimeToLiveOfItsOwnIsRefused(t *testing.T) {
+	js, _ := setup(t, subjects.Layout{Partitions: 1})
+	m := nats.NewMsg("falco.warning.a_rule")
+	m.Header.Set("Nats-TTL", "1s")
+	_, err := js.PublishMsg(t.Context(), m)
+	require.ErrorContains(t, err, "TTL")
+}
+
+func TestStatusIsToldWithoutTheMembersBucket(t *testing.T) {
+	js, _ := setup(t, subjects.Layout{Partitions: 1})
+	publish(t, js, 3, 3)
+	require.NoError(t, js.DeleteKeyValue(t.Context(), subjects.MembersBucket))
+	st, err := stream.Inspect(t.Context(), js)
+	require.NoError(t, err)
+	require.Empty(t, st.Members)
+	require.EqualValues(t, 3, st.Lag)
 }

@@ -133,7 +133,7 @@ func TestChecksJudgeWhatWasSeen(t *testing.T) {
 			c.streams["FALCONER"].info.Config.MaxMsgs, c.streams["FALCONER"].info.State.Msgs = 100, 85
 		}}, Warn, "FALCONER is 85 % full", "FALCONER"},
 		"totals that do not add up":                   {(*chart).totals, []func(*chart){func(c *chart) { c.second.status.Partitions[0].Totals.In = 1 }}, Wrong, "partition 0: the totals do not add up", "falconer status --json"},
-		"consumers that nobody took away":             {(*chart).consumers, []func(*chart){func(c *chart) { c.second.raw.State.Consumers = 500 }}, Warn, "FALCO has 500 consumers", "nats consumer report FALCO"},
+		"consumers that nobody took away":             {(*chart).consumers, []func(*chart){func(c *chart) { c.second.raw.State.Consumers = 500 }}, Note, "FALCO has 500 consumers", "nats consumer report FALCO"},
 		"an old dead letter":                          {(*chart).deadLetters, []func(*chart){deadLetter(48 * time.Hour)}, Note, "2 alerts not understood, the newest 48h ago: no JSON", "falconer dead show 7"},
 		"a quiet cluster":                             {(*chart).arrival, []func(*chart){alertBefore(2 * time.Hour)}, Note, "stored 2h ago", "too quiet"},
 		"a silent cluster":                            {(*chart).arrival, []func(*chart){alertBefore(100 * time.Hour)}, Warn, "is anything still publishing?", "curl"},

@@ -160,6 +160,6 @@ func (c *chart) consumers() []Finding {
 	if parts == 0 || have <= 4*parts+16 {
 		return nil
 	}
-	return []Finding{warn(fmt.Sprintf("FALCO has %d consumers, %d partitions need about as many", have, parts),
-		"nats consumer report FALCO: remove those that nobody uses (nats consumer rm FALCO NAME)")}
+	return []Finding{note(fmt.Sprintf("FALCO has %d consumers, %d partitions need about as many", have, parts),
+		"nothing, if workers were killed just now: theirs go by themselves within a minute. If they do not, nats consumer report FALCO shows whose they are")}
 }
