@@ -74,6 +74,9 @@ func (w *Worker) noteGaps(ctx context.Context) (held map[int]bool) {
 // noteGap tells the ledger what the partition has lost, if anything. It returns
 // false when there is no room for it now.
 func (w *Worker) noteGap(p *partition, raw *jetstream.StreamInfo) bool {
+	if !raw.Created.Equal(p.cur.Created) {
+		return true // of another stream; the reader will notice
+	}
 	if g, lost := p.gap(raw.State.FirstSeq); lost {
 		g.Time = oldestTime(raw)
 		// A batch has room for the news of one partition beyond what is pending.
@@ -120,7 +123,7 @@ func (w *Worker) survey(ctx context.Context) {
 	state, now := raw.State, w.cfg.Now()
 	half := state.FirstSeq + (state.LastSeq-min(state.LastSeq, state.FirstSeq))/2
 	for _, p := range w.owned {
-		if p.read >= half && now.Before(p.surveyAt) {
+		if p.read >= half && now.Before(p.surveyAt) || !raw.Created.Equal(p.cur.Created) {
 			continue
 		}
 		waits, err := w.surveyPartition(ctx, p, state.LastSeq)
