@@ -145,7 +145,9 @@ func (w *witness) state(o output) {
 	case err != nil:
 		w.breaks("%v", err)
 	case len(trail) == 0:
-		w.breaks("%s stands before any cursor of partition %d", o.subject, partition)
+		if w.holes == 0 { // else a newer cursor took the place of the first before it was read
+			w.breaks("%s stands before any cursor of partition %d", o.subject, partition)
+		}
 	case !s.Closed && (mark{s.End, s.ID}).compare(trail[len(trail)-1].Mark) <= 0:
 		w.breaks("%s is open, ends at %s and lies behind the mark %v at sequence %d", s.ID, s.End, trail[len(trail)-1].Mark, o.seq)
 	case len(o.data) > maxState:
