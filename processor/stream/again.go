@@ -92,7 +92,7 @@ func (a *Again) streams(ctx context.Context) (raw, home jetstream.Stream, err er
 // record reads the record beside a letter, if there is one, and its revision for
 // the next one.
 func (a *Again) record(ctx context.Context, l letter) (rec Replayed, rev uint64, err error) {
-	m, err := lastOf(ctx, a.JS, subjects.OutputStream, l.recordSubject())
+	m, err := lastOf(ctx, a.JS, subjects.OutputStream, subjects.Replay(l.Seq, l.era))
 	if errors.Is(err, errNotFound) {
 		return Replayed{}, 0, nil
 	}
@@ -150,7 +150,7 @@ func (a *Again) write(ctx context.Context, l letter, rec Replayed, rev uint64) (
 	if err != nil {
 		return 0, err
 	}
-	m := nats.NewMsg(l.recordSubject())
+	m := nats.NewMsg(subjects.Replay(l.Seq, l.era))
 	m.Data = data
 	m.Header.Set(subjects.HeaderSchema, ReplayedSchema)
 	m.Header.Set(subjects.HeaderContentType, "application/json")

@@ -63,13 +63,10 @@ func decodeReplayed(data []byte) (Replayed, error) {
 // letter is a dead letter as it is stored.
 type letter struct {
 	processor.DeadLetter
-	subject string
-	id      string
-	ttl     string // as in its header; empty when it is kept for ever
+	id  string
+	era string // the last token of its subject
+	ttl string // as in its header; empty when it is kept for ever
 }
-
-// recordSubject is where the record of the letter's replay stands.
-func (l letter) recordSubject() string { return l.subject + ".replayed" }
 
 // readLetter reads the letter of a sequence and an era; without era, the newest.
 func readLetter(ctx context.Context, js jetstream.JetStream, seq uint64, era string) (letter, error) {
@@ -80,7 +77,7 @@ func readLetter(ctx context.Context, js jetstream.JetStream, seq uint64, era str
 	if err != nil {
 		return letter{}, Explain(err)
 	}
-	l := letter{subject: m.Subject, id: m.Header.Get(subjects.HeaderID), ttl: m.Header.Get(jetstream.MsgTTLHeader)}
+	l := letter{era: m.Subject[strings.LastIndex(m.Subject, ".")+1:], id: m.Header.Get(subjects.HeaderID), ttl: m.Header.Get(jetstream.MsgTTLHeader)}
 	if err := json.Unmarshal(m.Data, &l.DeadLetter); err != nil {
 		return l, fmt.Errorf("reading dead letter %d: %w", seq, err)
 	}
