@@ -57,12 +57,23 @@ func (r *faultRun) stepDown() error {
 	return errors.Join(errs...)
 }
 
-// fillOutput leaves the output stream no room until the workers say so.
+// fillOutput leaves the output stream no room until the workers say so. They stand
+// still while the limit is lowered: a commit that one server alone is storing at
+// that moment is held against the old limit as a whole and against the new one
+// message by message, and ends torn (nats-server 2.15.2; see DESIGN).
 func (r *faultRun) fillOutput() error {
 	before, was := r.full.Load(), int64(0)
+	still := r.fleet.up()
+	for _, s := range still {
+		s.signal(syscall.SIGSTOP)
+	}
+	r.moment(300*time.Millisecond, 500*time.Millisecond) // what is on its way gets stored
 	err := r.editOutput(func(info *jetstream.StreamInfo) {
 		was, info.Config.MaxBytes = info.Config.MaxBytes, int64(info.State.Bytes)+4096
 	})
+	for _, s := range still {
+		s.signal(syscall.SIGCONT)
+	}
 	if err != nil {
 		return err
 	}
