@@ -16,12 +16,15 @@ const (
 	Kubernetes = "kubernetes" // the alert names a pod
 	Container  = "container"  // a container, but no pod
 	Host       = "host"       // a process outside containers
-	Cloud      = "cloud"      // an audit log: cloud account, cluster API, SaaS
+	Cluster    = "cluster"    // the audit log of a Kubernetes API server
+	Cloud      = "cloud"      // the log of another service: cloud account, SaaS, server
 )
 
 // Place says where the alert happened.
 func Place(a *Alert) string {
 	switch id := a.Fields["container.id"]; {
+	case a.Source == "k8s_audit":
+		return Cluster
 	case a.Source != "syscall" && a.Source != SourceInternal && a.Source != "":
 		return Cloud
 	case a.first("k8s.pod.name", "k8smeta.pod.name") != "":
@@ -59,7 +62,7 @@ func DerivedNames() []string {
 //	executable  path of the executable, else process name
 //	process     process name
 //	user        user name, else numeric id; the actor in audit logs
-//	place       kubernetes, container, host or cloud
+//	place       kubernetes, container, host, cluster or cloud
 func Derive(a *Alert, name string) (string, bool) {
 	var v string
 	switch name {

@@ -47,8 +47,8 @@ func TestPlace(t *testing.T) {
 		{"no fields", "syscall", nil, Host},
 		{"Falco about itself", "internal", nil, Host},
 		{"a source unknown", "", nil, Host},
-		{"an audit log", "k8s_audit", map[string]string{"ka.target.name": "web"}, Cloud},
-		{"an audit log that names a pod", "k8s_audit", map[string]string{"k8s.pod.name": "web"}, Cloud},
+		{"an audit log", "k8s_audit", map[string]string{"ka.target.name": "web"}, Cluster},
+		{"an audit log that names a pod", "k8s_audit", map[string]string{"k8s.pod.name": "web"}, Cluster},
 		{"any plugin", "okta", nil, Cloud},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -77,7 +77,7 @@ func TestReportSectionsStandInTheContractsOrder(t *testing.T) {
 func TestReportDetailsStandInTheContractsOrder(t *testing.T) {
 	page := reportOf(t, fullAlert()).Markdown
 	require.Equal(t, []string{
-		"Event Details", "What This Means", "File", "Network", "User and Group", "Container and Kubernetes", "Cloud Identity and Request",
+		"Event Details", "What This Means", "File", "Network", "User and Group", "Container and Kubernetes", "Kubernetes Request",
 		"Other Fields", "MITRE ATT&CK", "Score", "Occurrences", "What the Alert Does Not Show", "Questions to Answer",
 		"1. Look at the process", "2. Isolate the pod",
 	}, headings(page, "### "))

@@ -91,10 +91,65 @@ var layout = []struct {
 		{"container.mounts", "Mounts"},
 		{"container.start_ts", "Container started"},
 	}},
+	{"Kubernetes Request", []label{
+		{"ka.user.name", "User"},
+		{"ka.verb", "Verb"},
+		{"ka.target.resource", "Resource"},
+		{"ka.target.subresource", "Subresource"},
+		{"ka.target.namespace", "Namespace"},
+		{"ka.target.name", "Name"},
+		{"ka.resp.name", "Name in the answer"},
+		{"ka.uri", "Path"},
+		{"ka.uri.param[command]", "Command to run"},
+		{"ka.response.code", "Status"},
+		{"ka.response.reason", "Reason of the status"},
+		{"ka.auth.decision", "Decision"},
+		{"ka.auth.reason", "Reason of the decision"},
+		{"ka.sourceips", "Source addresses"},
+		{"ka.useragent", "Client"},
+	}},
+	{"Cloud Identity and Request", []label{
+		{"ct.user", "User"},
+		{"ct.user.arn", "ARN of the identity"},
+		{"ct.user.accountid", "Account"},
+		{"ct.name", "Call"},
+		{"ct.src", "Service"},
+		{"ct.region", "Region"},
+		{"ct.srcip", "Source address"},
+		{"ct.useragent", "Client"},
+		{"ct.error", "Error"},
+		{"ct.request", "Request"},
+		{"ct.response", "Response"},
+		{"gcp.user", "User"},
+		{"gcp.methodName", "Call"},
+		{"gcp.serviceName", "Service"},
+		{"gcp.projectId", "Project"},
+		{"gcp.callerIP", "Source address"},
+		{"gcp.userAgent", "Client"},
+		{"gcp.authorizationInfo", "Permissions asked for"},
+		{"gcp.policyDelta", "Change of the policy"},
+		{"gcp.request", "Request"},
+		{"okta.actor.name", "Actor"},
+		{"okta.target.user.name", "User acted on"},
+		{"okta.target.group.name", "Group acted on"},
+		{"okta.target.app.alternateid", "Application"},
+		{"okta.client.ip", "Source address"},
+		{"okta.client.geo.country", "Country"},
+		{"okta.reason", "Reason"},
+		{"github.user", "User"},
+		{"github.org", "Organisation"},
+		{"github.owner", "Owner"},
+		{"github.repo.name", "Repository"},
+		{"github.repo.url", "Address of the repository"},
+		{"github.collaborator.name", "Collaborator"},
+		{"github.collaborator.role", "Role of the collaborator"},
+	}},
 }
 
-// actor says which sources' fields stand under "Cloud Identity and Request".
-var actorPrefixes = []string{"ka.", "ct.", "gcp.", "okta.", "github.", "s3.", "ec2.", "aws.", "azure.", "gitlab.", "keycloak."}
+// Prefixes of other fields that stand under these headings, after those above.
+var clusterPrefixes = []string{"ka.", "jevt."}
+
+var actorPrefixes = []string{"json.", "ct.", "gcp.", "okta.", "github.", "s3.", "ec2.", "aws.", "azure.", "gitlab.", "keycloak."}
 
 // clockFields repeat the alert's time and are not shown again.
 var clockFields = []string{"evt.time", "evt.time.iso8601"}
@@ -107,12 +162,17 @@ func sections(a *Alert) []Section {
 	}
 	out := []Section{}
 	for _, part := range layout {
+		switch part.title {
+		case "Kubernetes Request":
+			part.fields = slices.Concat(part.fields, unlisted(a, shown, clusterPrefixes))
+		case "Cloud Identity and Request":
+			part.fields = slices.Concat(part.fields, unlisted(a, shown, actorPrefixes))
+		}
 		if s := part.title; s == "File" && networked(a) || s == "Network" && !networked(a) {
 			part.fields = slices.DeleteFunc(slices.Clone(part.fields), func(l label) bool { return l.field == "fd.name" || l.field == "fd.type" })
 		}
 		out = appendSection(out, part.title, facts(a, part.fields, shown))
 	}
-	out = appendSection(out, "Cloud Identity and Request", facts(a, unlisted(a, shown, actorPrefixes), shown))
 	return appendSection(out, "Other Fields", facts(a, unlisted(a, shown, []string{""}), shown))
 }
 

@@ -88,7 +88,7 @@ func whereText(a *Alert, seen []Distinct) Text {
 	case Container:
 		add(" in container ", box, "")
 		add(" of image ", img, "image")
-	case Cloud:
+	case Cluster, Cloud:
 		add(" in namespace ", ns, "")
 	}
 	add(" on host ", a.Hostname, "host")

@@ -230,7 +230,7 @@ func TestFileToWriteStaysInItsDirectory(t *testing.T) {
 
 func TestCommandsAreForTheirPlace(t *testing.T) {
 	b := stepBook(t, `commands: [
-		{where: kubernetes, run: [in-kubernetes]}, {where: container, run: [in-container]}, {where: host, run: [on-host]}, {where: cloud, run: [in-cloud]},
+		{where: kubernetes, run: [in-kubernetes]}, {where: container, run: [in-container]}, {where: host, run: [on-host]}, {where: cluster, run: [in-cluster]}, {where: cloud, run: [in-cloud]},
 		{where: kubernetes container, run: [in-both]}, {where: any, run: [anywhere]}, {where: local, run: [here]}, {run: [unsaid]}]`)
 	for place, row := range map[string]struct {
 		alert *processor.Alert
@@ -239,7 +239,8 @@ func TestCommandsAreForTheirPlace(t *testing.T) {
 		"kubernetes": {alert(map[string]string{"k8s.pod.name": "p"}), []string{"kubernetes in-kubernetes", "kubernetes in-both", "any anywhere", "local here", "any unsaid"}},
 		"container":  {alert(map[string]string{"container.id": "0123"}), []string{"container in-container", "container in-both", "any anywhere", "local here", "any unsaid"}},
 		"host":       {alert(map[string]string{"container.id": "host"}), []string{"host on-host", "any anywhere", "local here", "any unsaid"}},
-		"cloud":      {&processor.Alert{Rule: "R", Source: "k8s_audit"}, []string{"cloud in-cloud", "any anywhere", "local here", "any unsaid"}},
+		"cluster":    {&processor.Alert{Rule: "R", Source: "k8s_audit"}, []string{"cluster in-cluster", "any anywhere", "local here", "any unsaid"}},
+		"cloud":      {&processor.Alert{Rule: "R", Source: "okta"}, []string{"cloud in-cloud", "any anywhere", "local here", "any unsaid"}},
 	} {
 		t.Run(place, func(t *testing.T) {
 			var got []string

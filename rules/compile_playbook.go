@@ -122,7 +122,10 @@ func (c *compiler) match(m *Match) {
 	if kinds != 1 {
 		c.failf(m, "match has %d kinds of keys; want exactly one of rules, tags, sources, priorities, all", kinds)
 	}
-	for _, list := range [][]string{m.Rules, m.Tags, m.Sources, m.Priorities} {
+	if len(m.Former) > 0 && len(m.Rules) == 0 {
+		c.failf(&m.Former, "match: former without rules; want the rule's name of today in rules")
+	}
+	for _, list := range [][]string{m.Rules, m.Former, m.Tags, m.Sources, m.Priorities} {
 		for i, word := range list {
 			if strings.TrimSpace(word) == "" || slices.Contains(list[:i], word) {
 				c.failf(&list[i], "match: %q is empty or given twice", word)

@@ -10,7 +10,7 @@ import (
 )
 
 func places() []string {
-	return []string{processor.Kubernetes, processor.Container, processor.Host, processor.Cloud, "local", "any"}
+	return []string{processor.Kubernetes, processor.Container, processor.Host, processor.Cluster, processor.Cloud, "local", "any"}
 }
 
 // where reads a list of places that spaces divide.

@@ -75,7 +75,7 @@
 //	rule source hostname output   string
 //	priority                      string: "Emergency" "Alert" "Critical" "Error"
 //	                              "Warning" "Notice" "Informational" "Debug" "Unknown"
-//	place                         string: "kubernetes" "container" "host" "cloud"
+//	place                         string: "kubernetes" "container" "host" "cluster" "cloud"
 //	tags                          list of strings
 //	f(name)                       string: the value that {name} has, or ""
 //	has(name)                     bool: whether it has one

@@ -103,7 +103,7 @@ func TestLoadErrorsOfCommandsAndConfiguration(t *testing.T) {
 	}
 	for name, row := range map[string]struct{ line, want string }{
 		"a command without run":       {`commands: [{explain: x}]`, `p.yaml:10: command without run`},
-		"a place that is none":        {`commands: [{where: kubernets, run: [ls]}]`, `p.yaml:10: unknown where "kubernets"; did you mean "kubernetes"? allowed: kubernetes, container, host, cloud, local, any`},
+		"a place that is none":        {`commands: [{where: kubernets, run: [ls]}]`, `p.yaml:10: unknown where "kubernets"; did you mean "kubernetes"? allowed: kubernetes, container, host, cluster, cloud, local, any`},
 		"a program from the alert":    {`commands: [{run: ["{proc.exepath}"]}]`, `p.yaml:10: the program itself must not come from the alert`},
 		"a value inside a script":     {`commands: [{run: [sh, -c, "ls {fd.name}"]}]`, `p.yaml:10: a value of the alert inside the script of sh -c would be run; hand it over behind the script`},
 		"a script in a container":     {`commands: [{run: [kubectl, exec, p, --, /bin/bash, -lc, "ls {fd.name}"]}]`, `p.yaml:10: a value of the alert inside the script of bash -lc would be run`},

@@ -32,6 +32,9 @@ func (b *Book) add(c *compiler, p *playbook) {
 	for i, rule := range p.Match.Rules {
 		put(c, &layer.rules, rule, p, &p.Match.Rules[i], "rule")
 	}
+	for i, rule := range p.Match.Former {
+		put(c, &layer.rules, rule, p, &p.Match.Former[i], "rule")
+	}
 	for i, tag := range p.Match.Tags {
 		b.addTag(c, layer, p, &p.Match.Tags[i], tag)
 	}

@@ -60,8 +60,12 @@ type Playbook struct {
 // (a tag as written, or an ATT&CK technique or tactic id), sources, priorities,
 // or all: true for what holds for every alert: such a playbook has lets,
 // adjustments, benign causes with a condition, and examples, and nothing else.
+//
+// Former are names that the rules had in earlier versions of Falco: their alerts
+// are matched like those of the rules.
 type Match struct {
 	Rules      []string `yaml:"rules"`
+	Former     []string `yaml:"former"`
 	Tags       []string `yaml:"tags"`
 	Sources    []string `yaml:"sources"`
 	Priorities []string `yaml:"priorities"`
@@ -145,8 +149,8 @@ type Mitigation struct {
 
 // Command is an argument vector. Where says for which places it is meant, with
 // spaces between; it is shown only for alerts of such a place: kubernetes (the
-// alert names a pod), container (a container, no pod), host (neither), cloud
-// (other sources); any, local (the reader's own machine) and nothing at all are
+// alert names a pod), container (a container, no pod), host (neither), cluster
+// (the audit log of a Kubernetes API), cloud (other sources); any, local (the reader's own machine) and nothing at all are
 // for every place. More vectors in Pipe follow with "|"; To redirects the last
 // one's output to a file.
 type Command struct {
