@@ -39,6 +39,11 @@ func (a *app) rulesCommand() *cobra.Command {
 		a.jsonFlag(lint),
 		a.jsonFlag(test),
 		a.jsonFlag(&cobra.Command{
+			Use: "coverage", Short: "Say which published Falco rules have a playbook of their own",
+			Long: "Say which of the rules that the Falco organisation and the plugins in its registry publish have a playbook\nthat names them. Exit code 1 if one that Falco ships has none.",
+			RunE: func(*cobra.Command, []string) error { return a.coverage() },
+		}),
+		a.jsonFlag(&cobra.Command{
 			Use: "explain FILE|-", Short: "Say which playbook an alert gets, why, and how its score comes about", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return a.explainRule(args[0]) },
 		}),
