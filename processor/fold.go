@@ -33,14 +33,30 @@ func (l *Ledger) examine(m Message) (e examined, err error) {
 	e.hash = eventHash(e.alert)
 	e.identity = l.opts.Book.Identity(e.alert)
 	e.fingerprint, e.values = Fingerprint(e.alert, e.identity)
-	e.alert.redact(l.opts.Redaction)
-	if l.opts.Redaction != RedactNothing {
-		for name, v := range e.values {
-			e.values[name] = hideField(name, v)
+	e.redact(l.opts.Redaction.Level)
+	e.verdict = l.opts.Book.Judge(e.alert)
+	if find := l.opts.Redaction.Find; find != nil && l.opts.Redaction.Level != RedactOff && l.keeps(e) {
+		if found := e.alert.secrets(find); len(found) > 0 {
+			e.redact(l.opts.Redaction.Level, found...)
+			e.verdict = l.opts.Book.Judge(e.alert) // as it will be judged for the report
 		}
 	}
-	e.verdict = l.opts.Book.Judge(e.alert)
 	return e, nil
+}
+
+// redact hides secrets in the alert and in the values of its identity. The
+// fingerprint was made before: it shows nothing.
+func (e *examined) redact(level RedactionLevel, found ...string) {
+	e.alert.redact(level, found...)
+	for name, v := range e.values {
+		e.values[name] = hideField(level, name, v, found)
+	}
+}
+
+// keeps reports whether the incident of the alert may keep something of it.
+func (l *Ledger) keeps(e examined) bool {
+	in := l.incidents[e.fingerprint]
+	return in == nil || in.Closed || in.Count == 0 || len(in.Samples) < maxSamples || e.verdict.Severity > in.Severity
 }
 
 func (l *Ledger) fold(m Message) {

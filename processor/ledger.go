@@ -29,8 +29,7 @@ type Options struct {
 	Book Book
 	// Era is part of every incident's id: it tells one life of the raw stream
 	// from the next. Lower case letters and digits.
-	Era string
-	// Redaction defaults to RedactSecrets.
+	Era       string
 	Redaction Redaction
 	// Reopen is how long after closing a fingerprint's return names the old
 	// incident; zero means DefaultReopen.
@@ -59,8 +58,8 @@ func NewLedger(opts Options) *Ledger {
 	if opts.Reopen == 0 {
 		opts.Reopen = DefaultReopen
 	}
-	if opts.Redaction == "" {
-		opts.Redaction = RedactSecrets
+	if opts.Redaction.Level == "" {
+		opts.Redaction.Level = RedactStandard
 	}
 	return &Ledger{opts: opts, incidents: map[string]*Incident{}, touched: map[string]bool{}}
 }

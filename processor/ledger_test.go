@@ -458,7 +458,7 @@ func TestLedgerRedactsByDefault(t *testing.T) {
 	require.NotContains(t, string(all), "hunter2")
 	require.Contains(t, string(all), Redacted)
 
-	open := NewLedger(Options{Book: testBook{}, Era: "era", Redaction: RedactNothing})
+	open := NewLedger(Options{Book: testBook{}, Era: "era", Redaction: Redaction{Level: RedactOff}})
 	require.True(t, open.Fold(Message{Seq: 1, Time: epoch, Data: alertJSON(shellRule, epoch, secret)}, MinRoom))
 	require.Contains(t, open.Take().Reports[0].Markdown, "hunter2")
 }

@@ -129,7 +129,7 @@ func (o *oracle) alert(m Message) {
 	if len(in.recent) > 64 {
 		in.recent = in.recent[1:]
 	}
-	a.redact(RedactSecrets)
+	a.redact(RedactStandard)
 	if o.quiet(a) {
 		in.silenced++
 		o.totals.Silenced++

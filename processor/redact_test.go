@@ -121,7 +121,7 @@ func TestRedactAlert(t *testing.T) {
 		"proc.cmdline": "mysql -phunter2", "proc.name": "mysql", "proc.env[DB_PASSWORD]": "hunter2", "proc.aenv[API_TOKEN]": "hunter2", "proc.env[PATH]": "/bin",
 		"proc.env[PWD]": "/root",
 	}}
-	a.redact(RedactSecrets)
+	a.redact(RedactStandard)
 	require.Equal(t, "ran PASSWORD=[redacted]", a.Output)
 	require.Equal(t, map[string]string{
 		"proc.cmdline": "mysql -p[redacted]", "proc.name": "mysql", "proc.env[DB_PASSWORD]": Redacted, "proc.aenv[API_TOKEN]": Redacted, "proc.env[PATH]": "/bin",
@@ -130,11 +130,11 @@ func TestRedactAlert(t *testing.T) {
 	require.Equal(t, []string{"what looked like a secret was replaced by [redacted]"}, a.Notes)
 
 	plain := &Alert{Rule: "r", Output: "ran", Fields: map[string]string{"proc.cmdline": "cat /etc/passwd"}}
-	plain.redact(RedactSecrets)
+	plain.redact(RedactStandard)
 	require.Empty(t, plain.Notes, "nothing found, nothing said")
 
 	open := &Alert{Rule: "r", Output: "PASSWORD=hunter2"}
-	open.redact(RedactNothing)
+	open.redact(RedactOff)
 	require.Equal(t, "PASSWORD=hunter2", open.Output)
 }
 

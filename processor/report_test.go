@@ -131,7 +131,7 @@ func TestReportSaysWhatTheAlertDoesNotShow(t *testing.T) {
 
 func TestReportShowsEveryField(t *testing.T) {
 	a := mustDecode(t, fullAlert())
-	a.redact(RedactSecrets)
+	a.redact(RedactStandard)
 	r := reportOf(t, fullAlert())
 	shown := map[string]string{}
 	for _, s := range r.Sections {

@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"falconer/processor/broker":            {},
 	"falconer/processor/broker/brokertest": {"falconer/processor/broker"},
 	"falconer/processor/ingest":            {"falconer/processor", "falconer/subjects"},
+	"falconer/processor/secrets":           {},
 	"falconer/processor/stream":            {"falconer/processor", "falconer/subjects"},
 	"falconer/processor/stream/doctor":     {"falconer/processor", "falconer/processor/stream", "falconer/subjects"},
 	"falconer/rules":                       {"falconer/processor"},

@@ -64,7 +64,7 @@ func (a *app) analyze(ctx context.Context, name string, follow, all bool) error 
 		return err
 	}
 	an := &analysis{app: a, all: all, ledger: processor.NewLedger(processor.Options{
-		Book: book, Era: offlineEra, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
+		Book: book, Era: offlineEra, Redaction: a.redaction(), Reopen: a.cfg.Reopen,
 	})}
 	bar := a.progress(size, "bytes")
 	src := io.TeeReader(in, bar)

@@ -44,7 +44,7 @@ func (a *app) backfill(ctx context.Context, names []string) error {
 		}
 	}
 	l := processor.NewLedger(processor.Options{
-		Book: book, Era: offlineEra, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
+		Book: book, Era: offlineEra, Redaction: a.redaction(), Reopen: a.cfg.Reopen,
 	})
 	if err := a.foldOld(ctx, l, inOrder(files)); err != nil {
 		return err

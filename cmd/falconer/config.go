@@ -52,7 +52,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Listen: "127.0.0.1:4222", Data: "data", Retention: 7 * 24 * time.Hour, Reopen: processor.DefaultReopen,
-		Redact: string(processor.RedactSecrets), LogLevel: "info", LogFormat: "auto",
+		Redact: string(processor.RedactStandard), LogLevel: "info", LogFormat: "auto",
 	}
 }
 
@@ -76,7 +76,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.Int64Var(&c.OutputMaxBytes, "output-max-bytes", c.OutputMaxBytes, "size of a new FALCONER stream (default as above); when it is full, workers wait")
 	f.DurationVar(&c.Retention, "retention", c.Retention, "how long reports and tasks are kept")
 	f.DurationVar(&c.Reopen, "reopen", c.Reopen, "how long after its end a returning incident names the old one; the same for all workers")
-	f.StringVar(&c.Redact, "redact", c.Redact, "what is hidden from outputs: secrets or nothing; the same for all workers")
+	f.StringVar(&c.Redact, "redact", c.Redact, "what is hidden from outputs: off, standard or strict; the same for all workers")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "json, console, or auto: console on a terminal")
 }
@@ -158,7 +158,7 @@ func (c *Config) validate() error {
 		}
 	}
 	oneOf("log-format", c.LogFormat, "auto", "json", "console")
-	oneOf("redact", c.Redact, string(processor.RedactSecrets), string(processor.RedactNothing))
+	oneOf("redact", c.Redact, processor.RedactionLevels()...)
 	if c.Retention < time.Minute {
 		errs = append(errs, fmt.Errorf("retention is %s: want at least 1m", c.Retention))
 	}

@@ -41,7 +41,7 @@ func TestMisuseIsExitCodeTwoAndSaysWhatToDo(t *testing.T) {
 		"version --retention soon":         `invalid argument "soon" for "--retention"`,
 		"version --retention 1s":           "retention is 1s: want at least 1m",
 		"version --reopen 1ms":             "reopen is 1ms: want at least 1s",
-		"version --redact some":            `redact is "some": want secrets or nothing`,
+		"version --redact some":            `redact is "some": want off or standard or strict`,
 		"version --log-level loud":         `log-level is "loud": want trace, debug, info, warn or error`,
 		"version --log-format xml":         `log-format is "xml": want auto or json or console`,
 		"version --partitions 257":         "partitions is 257: want 1 to 256",

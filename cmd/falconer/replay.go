@@ -139,7 +139,7 @@ func (a *app) refold(ctx context.Context, js jetstream.JetStream, book processor
 	defer bar.Finish() //nolint:errcheck // it is only shown
 	part.Progress = func(uint64) { _ = bar.Add(1) }
 	totals := map[int]processor.Totals{}
-	opts := processor.Options{Book: book, Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen}
+	opts := processor.Options{Book: book, Redaction: a.redaction(), Reopen: a.cfg.Reopen}
 	err = stream.Refold(ctx, js, opts, part, func(p int, ch processor.Changes) error {
 		totals[p] = ch.Cursor.Totals
 		return fn(p, ch)

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"falconer/processor"
+	"falconer/processor/secrets"
 	"falconer/rules"
 )
 
@@ -170,6 +172,15 @@ func (a *app) book() (*rules.Book, error) {
 		return nil, fmt.Errorf("%d fault(s) in the playbooks, named above; nothing was started", n)
 	}
 	return nil, fmt.Errorf("loading playbooks: %w", err)
+}
+
+// redaction is how secrets are kept out of what falconer writes.
+func (a *app) redaction() processor.Redaction {
+	r := processor.Redaction{Level: processor.RedactionLevel(a.cfg.Redact)}
+	if r.Level != processor.RedactOff {
+		r.Find = secrets.New().Find
+	}
+	return r
 }
 
 // jsonFlag adds --json to a command.

@@ -74,7 +74,7 @@ func (a *app) run(ctx context.Context) error {
 func (a *app) workerConfig(js jetstream.JetStream, book processor.Book, log zerolog.Logger) stream.Config {
 	return stream.Config{
 		JS: js, Book: book, ID: a.cfg.ID, Log: log, Retention: a.cfg.Retention,
-		Redaction: processor.Redaction(a.cfg.Redact), Reopen: a.cfg.Reopen,
+		Redaction: a.redaction(), Reopen: a.cfg.Reopen,
 	}
 }
 

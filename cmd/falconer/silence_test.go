@@ -76,10 +76,10 @@ func TestRunBeginsTheSilencesOfAFileOnce(t *testing.T) {
 	b := brokertest.Start(t)
 	js := brokertest.JetStream(t, b)
 	for _, id := range []string{"worker-1", "worker-2"} {
-		background(t, "run", "--nats", b.URL(), "--id", id, "--silences", file)
-		until(t, "the silence", func() bool {
+		_, words := background(t, "run", "--nats", b.URL(), "--id", id, "--silences", file)
+		until(t, "the worker to have begun the silences, and the silence", func() bool {
 			list, err := stream.ListSilences(t.Context(), js)
-			return err == nil && len(list) == 1 && list[0].Partitions == list[0].Of
+			return strings.Contains(words.String(), "working") && err == nil && len(list) == 1 && list[0].Partitions == list[0].Of
 		})
 	}
 	st, err := stream.Inspect(t.Context(), js)
