@@ -122,7 +122,7 @@ func alertJSON(rule string, event time.Time, over fields) []byte {
 	}
 	for k, v := range over {
 		into := out
-		if !strings.Contains(k, ".") {
+		if !strings.Contains(k, ".") && k != "n_drops" {
 			into = top
 		}
 		if into[k] = v; v == nil {

@@ -89,6 +89,10 @@ func (s *script) turn() {
 		}
 	case d == 5:
 		s.order()
+	case d == 6:
+		s.put(Message{Kind: []MessageKind{AlertMessage, DropMessage}[s.roll(2)], Data: alertJSON(RuleDrops, s.now, fields{
+			"source": "internal", "hostname": fmt.Sprintf("node-%d", s.roll(3)), "n_drops": s.roll(3), "evt.num": s.seq,
+		})})
 	case d < 9 && len(s.msgs) > 0:
 		old := s.msgs[len(s.msgs)-1-s.roll(min(len(s.msgs), 90))]
 		s.put(Message{Data: append(bytes.Clone(old.Data), ' '), Kind: old.Kind}) // a copy, byte-different

@@ -69,6 +69,9 @@ func (l *Ledger) fold(m Message) {
 	default:
 		sum := sha256.Sum256(m.Data)
 		e.sum = hex.EncodeToString(sum[:])
+		if l.silences.blind(e.alert, l.cur.Time) {
+			l.out.Silences = &l.silences
+		}
 		*l.count(m, e)++
 	}
 }
@@ -149,7 +152,7 @@ func orDefault(d, fallback time.Duration) time.Duration {
 // report adds a report, and the tasks that it brings for the first time.
 func (l *Ledger) report(in *Incident, kind string, at time.Time) {
 	verdict, advice := l.explain(in.Evidence)
-	r := newReport(in, kind, at, verdict, advice)
+	r := newReport(in, kind, at, verdict, advice, l.silences.during(in, at))
 	l.out.Reports = append(l.out.Reports, r)
 	l.weight += 3 * len(r.Markdown)
 	l.cur.Totals.Reports++

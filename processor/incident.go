@@ -97,11 +97,12 @@ type Message struct {
 // MessageKind says what a message of the raw stream is.
 type MessageKind int8
 
-// The kinds. Whatever is neither of the last two is an alert, or should be.
+// The kinds. Whatever is none of the others is an alert, or should be.
 const (
 	AlertMessage   MessageKind = iota
 	TickMessage                // carries the broker's time and nothing else
 	SilenceMessage             // a SilenceOrder
+	DropMessage                // an alert about dropped system calls that another partition counts
 )
 
 // window returns when an incident ends that opened and was last fed then.

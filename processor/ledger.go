@@ -126,6 +126,8 @@ func (l *Ledger) Fold(m Message, room int) bool {
 	case SilenceMessage:
 		l.silences.obey(m, l.cur.Time)
 		l.out.Silences = &l.silences
+	case DropMessage:
+		l.notice(m)
 	}
 	return true
 }
@@ -231,7 +233,7 @@ func (l *Ledger) Snapshot() []Report {
 	reports := make([]Report, len(open))
 	for i, in := range open {
 		verdict, advice := l.explain(in.Evidence)
-		reports[i] = newReport(in, KindOpen, l.cur.Time, verdict, advice)
+		reports[i] = newReport(in, KindOpen, l.cur.Time, verdict, advice, l.silences.during(in, l.cur.Time))
 	}
 	return reports
 }

@@ -77,9 +77,12 @@ type Occurrences struct {
 	End        time.Time  `json:"end"`
 	Seen       []Distinct `json:"seen,omitempty"`
 	Samples    []Sample   `json:"samples"`
+	// Blind are times in which Falco dropped system calls on a host of the incident,
+	// while it was open or just before.
+	Blind []Blindness `json:"blind,omitempty"`
 }
 
-func newReport(in *Incident, kind string, at time.Time, v Verdict, advice Advice) Report {
+func newReport(in *Incident, kind string, at time.Time, v Verdict, advice Advice, blind []Blindness) Report {
 	a := in.Evidence
 	r := Report{
 		Schema: ReportSchema, ID: in.ID + "/" + kind, Kind: kind, Incident: in.ID,
@@ -89,9 +92,9 @@ func newReport(in *Incident, kind string, at time.Time, v Verdict, advice Advice
 		Occurrences: Occurrences{
 			Count: in.Count, Resent: in.Resent, Silenced: in.Silenced, FirstEvent: in.FirstEvent, LastEvent: in.LastEvent,
 			Opened: in.Opened, Last: in.Last, End: in.End,
-			Seen: cloneSeen(in.Seen), Samples: slices.Clone(in.Samples),
+			Seen: cloneSeen(in.Seen), Samples: slices.Clone(in.Samples), Blind: blind,
 		},
-		Gaps: gaps(a), Advice: advice,
+		Gaps: gaps(a, blind), Advice: advice,
 	}
 	r.Summary = summary(a, &r)
 	r.Conclusion = conclusion(&r)

@@ -13,10 +13,12 @@ const SilencesSchema = "silences.v1"
 const keepOver = 72 * time.Hour
 
 // Silences are those that a partition knows of, in the order in which they took
-// effect, and for a while when their time is over.
+// effect, and for a while when their time is over. Times of blindness are kept
+// beside them: they too are the same in every partition.
 type Silences struct {
 	Schema string          `json:"schema"`
 	List   []SilenceRecord `json:"list"`
+	Blind  []Blindness     `json:"blind,omitempty"`
 	// Refused counts orders that could not be followed; Refusal is why the last was not.
 	Refused uint64 `json:"refused,omitempty"`
 	Refusal string `json:"refusal,omitempty"`
@@ -48,7 +50,7 @@ func (r *SilenceRecord) Active(at time.Time) bool { return r.Ended == nil && at.
 
 // clone is a copy that later orders do not change.
 func (s Silences) clone() Silences {
-	s.Schema, s.List = SilencesSchema, slices.Clone(s.List)
+	s.Schema, s.List, s.Blind = SilencesSchema, slices.Clone(s.List), slices.Clone(s.Blind)
 	return s
 }
 

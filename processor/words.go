@@ -110,7 +110,7 @@ func others(seen []Distinct, kind string) string {
 }
 
 // gaps lists what the alert leaves open, so that nobody takes silence for a no.
-func gaps(a *Alert) []Text {
+func gaps(a *Alert, blind []Blindness) []Text {
 	var out []Text
 	list := func(prose string, names []string, after string) {
 		if len(names) == 0 {
@@ -136,7 +136,14 @@ func gaps(a *Alert) []Text {
 	for _, n := range a.Notes {
 		out = append(out, Say(strings.ToUpper(n[:1])+n[1:]+"."))
 	}
-	if a.Source == "syscall" {
+	for _, b := range blind {
+		out = append(out, Text{
+			{Text: "Falco dropped system calls on "},
+			{b.Host, true},
+			{Text: fmt.Sprintf(" while this went on, or just before: at least %d, between %s and %s. Steps of this incident may be missing.", b.Drops, stamp(b.First), stamp(b.Last))},
+		})
+	}
+	if a.Source == "syscall" && len(blind) == 0 {
 		out = append(out, Say("Falco reports what it saw. If it dropped system calls at the time, earlier or later steps may be missing: look for *Falco internal: syscall event drop* on the same host."))
 	}
 	return out

@@ -5,6 +5,7 @@ package subjects
 
 import (
 	"fmt"
+	"hash/fnv"
 	"regexp"
 	"strconv"
 	"strings"
@@ -88,11 +89,36 @@ func PartitionStates(partition int) string { return fmt.Sprintf("falconer.incide
 // Tick is where a quiet partition asks the broker for the time.
 func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partition) }
 
-// Raw lists the subjects of the raw stream that a partition reads: its alerts
-// and ticks, and the orders to silence, which all partitions read. What the
-// stream's transform leaves as it was belongs to partition 0.
-func Raw(partition int) []string {
-	return append(RawAlerts(partition), Tick(partition), Silences)
+// Raw lists the subjects of the raw stream that a partition reads, of so many: its
+// alerts and ticks, and what all partitions read, which is the orders to silence
+// and the alerts about dropped system calls. What the stream's transform leaves as
+// it was belongs to partition 0.
+func Raw(partition, of int) []string {
+	out := append(RawAlerts(partition), Tick(partition), Silences)
+	if home := dropsHome(of); home != partition {
+		out = append(out, rawRoot+strconv.Itoa(home)+".*."+dropsToken)
+	}
+	return out
+}
+
+// dropsToken is how falcosidekick names the rule "Falco internal: syscall event
+// drop" in a subject.
+const dropsToken = "falco_internal_syscall_event_drop"
+
+// dropsHome is the partition that the stream's transform gives the token to:
+// nats-server takes the 32-bit FNV-1a hash (server/subject_transform.go).
+func dropsHome(of int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(dropsToken))
+	return int(h.Sum32() % uint32(of))
+}
+
+// IsForeign reports whether a message of the raw stream is an alert that another
+// partition than this one counts.
+func IsForeign(subject string, partition int) bool {
+	rest, ok := strings.CutPrefix(subject, rawRoot)
+	n, _, _ := strings.Cut(rest, ".")
+	return ok && n != strconv.Itoa(partition)
 }
 
 // RawAlerts lists the subjects of a partition's alerts alone.

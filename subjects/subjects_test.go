@@ -1,6 +1,7 @@
 package subjects_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -8,6 +9,10 @@ import (
 
 	"falconer/subjects"
 )
+
+// home16 is where nats-server's partition(16,2) puts Falco's alerts about drops:
+// stream's tests hold it against a server.
+const home16 = "1"
 
 const incident = "00112233445566ff-1z-era9"
 
@@ -89,9 +94,19 @@ func TestOtherSubjects(t *testing.T) {
 }
 
 func TestRawSubjectsOfAPartition(t *testing.T) {
-	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3", "falconer.silence.*"}, subjects.Raw(3))
-	require.Equal(t, []string{"falconer.raw.0.>", "falco.>", "falconer.tick.0", "falconer.silence.*"}, subjects.Raw(0),
+	drops := "falconer.raw.HOME.*.falco_internal_syscall_event_drop"
+	drops = strings.Replace(drops, "HOME", home16, 1)
+	require.Equal(t, []string{"falconer.raw.3.>", "falconer.tick.3", "falconer.silence.*", drops}, subjects.Raw(3, 16))
+	require.Equal(t, []string{"falconer.raw.0.>", "falco.>", "falconer.tick.0", "falconer.silence.*", drops}, subjects.Raw(0, 16),
 		"what the transform leaves over belongs to partition 0")
+	n, err := strconv.Atoi(home16)
+	require.NoError(t, err)
+	require.NotContains(t, subjects.Raw(n, 16), drops, "filters of a consumer must not overlap")
+	require.True(t, subjects.IsForeign(strings.Replace(drops, "*", "debug", 1), 3))
+	require.False(t, subjects.IsForeign(strings.Replace(drops, "*", "debug", 1), n))
+	require.False(t, subjects.IsForeign("falconer.raw.3.warning.a", 3))
+	require.False(t, subjects.IsForeign("falco.odd", 3))
+	require.False(t, subjects.IsForeign("falconer.silence.x", 3))
 }
 
 func TestOrigin(t *testing.T) {

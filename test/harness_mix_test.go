@@ -100,6 +100,9 @@ func writeMixPlaybooks(t *testing.T) string {
 		for n := odd; n < mixRules; n += 2 {
 			names = append(names, fmt.Sprintf("%q", mixRule(n)))
 		}
+		if odd == 0 {
+			names = append(names, fmt.Sprintf("%q", ruleDrops))
+		}
 		text += fmt.Sprintf(mixPlaybook, odd, strings.Join(names, ", "), w.version, w.idle, w.cap, strings.Join(w.fields, ", "))
 	}
 	text += fmt.Sprintf(mixPlaybook, len(mixWindows), fmt.Sprintf("%q", processor.RuleLost), 1, 2*time.Second, 20*time.Second, "falconer.partition")
@@ -174,6 +177,22 @@ func (mix) stray(i int) (subject string, data []byte) {
 	return "", nil
 }
 
+// drop is Falco's word now and then that it has dropped system calls, in the form
+// of the workload's alerts. Partitions that do not count it read it too.
+func (x mix) drop(i int) (subject string, data []byte) {
+	if i%211 != 210 {
+		return "", nil
+	}
+	_, data = x.alert(i, 0)
+	text := strings.Replace(string(data), `"source":"syscall"`, `"source":"internal"`, 1)
+	text = strings.Replace(text, mixRule(x.workload(i)%mixRules), ruleDrops, 1)
+	text = strings.Replace(text, `"proc.tty":0`, fmt.Sprintf(`"n_drops":"%d"`, i%90), 1)
+	return "falco.debug." + slug(ruleDrops), []byte(text)
+}
+
+// ruleDrops is the name that Falco gives its alerts about dropped system calls.
+const ruleDrops = "Falco internal: syscall event drop"
+
 // order is an order to silence now and then, or to end the silence before its
 // time, or empty. Until when it silences depends on the time, and nothing else here.
 func (mix) order(i int, now time.Time) (subject string, data []byte) {
@@ -202,6 +221,10 @@ func (x mix) messages(i int) (out []*nats.Msg) {
 		return out
 	}
 	if subject, data := x.stray(i); subject != "" {
+		put(0, subject, data)
+		return out
+	}
+	if subject, data := x.drop(i); subject != "" {
 		put(0, subject, data)
 		return out
 	}

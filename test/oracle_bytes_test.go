@@ -36,8 +36,8 @@ func (r *faultRun) sameBytes(split [][]rawMessage, got map[string]output) (out [
 				id, o.subject, subject, at, o.data[min(at, len(o.data)):], data[min(at, len(data)):]))
 		}
 	}
-	for _, msgs := range split {
-		refold(book, r.reopen, msgs, check)
+	for p, msgs := range split {
+		refold(book, r.reopen, p, msgs, check)
 	}
 	if n != len(got) {
 		out = append(out, fmt.Sprintf("a second fold makes %d outputs, published are %d", n, len(got)))
@@ -56,7 +56,7 @@ func firstDifference(a, b []byte) int {
 
 // refold folds a partition's messages with processor.Ledger. When the raw stream
 // was made anew a new ledger, of another era, goes on from the old one's state.
-func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check func(id, subject string, body any)) {
+func refold(book processor.Book, reopen time.Duration, partition int, msgs []rawMessage, check func(id, subject string, body any)) {
 	incidents, silences := map[string]*processor.Incident{}, processor.Silences{}
 	var l *processor.Ledger
 	var born time.Time
@@ -90,17 +90,19 @@ func refold(book processor.Book, reopen time.Duration, msgs []rawMessage, check 
 				l.Restore(before.Cursor(), restored(incidents), silences)
 			}
 		}
-		l.Fold(processor.Message{Seq: m.seq, Time: m.at, Subject: m.origin(), Data: m.data, Kind: m.kind()}, 1<<30)
+		l.Fold(processor.Message{Seq: m.seq, Time: m.at, Subject: m.origin(), Data: m.data, Kind: m.kind(partition)}, 1<<30)
 		take()
 	}
 }
 
-func (m rawMessage) kind() processor.MessageKind {
+func (m rawMessage) kind(partition int) processor.MessageKind {
 	switch {
 	case m.tick():
 		return processor.TickMessage
 	case m.silence():
 		return processor.SilenceMessage
+	case m.drop() && m.partition() != partition:
+		return processor.DropMessage
 	}
 	return processor.AlertMessage
 }

@@ -29,6 +29,12 @@ func (m rawMessage) tick() bool { return strings.HasPrefix(m.subject, "falconer.
 // which every partition folds at its position.
 func (m rawMessage) silence() bool { return strings.HasPrefix(m.subject, "falconer.silence.") }
 
+// drop reports whether the message is an alert about dropped system calls, which
+// every partition reads and one counts.
+func (m rawMessage) drop() bool {
+	return strings.HasPrefix(m.subject, "falconer.raw.") && strings.HasSuffix(m.subject, "."+slug(ruleDrops))
+}
+
 // partition is where the message belongs, by its subject in the stream; -1 is
 // everywhere. What the stream's transform left as it was belongs to 0.
 func (m rawMessage) partition() int {
@@ -59,6 +65,7 @@ func era(born time.Time) string { return strconv.FormatInt(born.UnixMilli(), 36)
 // from what DESIGN.md promises. It keeps everything and shares no code with
 // Falconer; what it cannot know, the texts, is left to the second fold.
 type oracle struct {
+	partition int
 	reopen    time.Duration // how long a closed incident is remembered
 	now       time.Time
 	incidents map[string]*oracleIncident // open or closed, by fingerprint
@@ -83,7 +90,7 @@ func split(msgs []rawMessage, unread gaps) [][]rawMessage {
 	out := make([][]rawMessage, partitions)
 	for _, m := range msgs {
 		for p := range out {
-			if (m.partition() == p || m.partition() < 0) && !unread.hides(p, m) {
+			if (m.partition() == p || m.partition() < 0 || m.drop()) && !unread.hides(p, m) {
 				out[p] = append(out[p], m)
 			}
 		}
@@ -95,7 +102,7 @@ func split(msgs []rawMessage, unread gaps) [][]rawMessage {
 func foldAll(split [][]rawMessage, reopen time.Duration) []*oracle {
 	out := make([]*oracle, partitions)
 	for p := range out {
-		out[p] = &oracle{reopen: reopen, incidents: map[string]*oracleIncident{}}
+		out[p] = &oracle{partition: p, reopen: reopen, incidents: map[string]*oracleIncident{}}
 		for _, m := range split[p] {
 			out[p].fold(m)
 		}
@@ -107,7 +114,7 @@ func (o *oracle) fold(m rawMessage) {
 	o.pass(m.at)
 	a := readAlert(m.data)
 	switch {
-	case m.tick():
+	case m.tick(), m.drop() && m.partition() != o.partition:
 		return
 	case m.silence():
 		o.order(m)

@@ -150,7 +150,7 @@ func (w *Worker) surveyPartition(ctx context.Context, p *partition, last uint64)
 	if last <= p.read || len(p.seen) > 0 {
 		return 0, nil
 	}
-	for _, subject := range subjects.Raw(p.n) {
+	for _, subject := range subjects.Raw(p.n, w.partitions) {
 		m, err := nextOf(ctx, w.cfg.JS, subjects.RawStream, subject, p.read+1)
 		if !errors.Is(err, errNotFound) {
 			return m.Seq, err

@@ -52,7 +52,7 @@ type delivery struct {
 func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
 	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.RawStream, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.cur.Seq + 1,
-		FilterSubjects: subjects.Raw(p.n), AckPolicy: jetstream.AckNonePolicy,
+		FilterSubjects: subjects.Raw(p.n, w.partitions), AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *reader) run(w *Worker, p *partition) {
 			meta, err = contiguous(msg, next)
 		}
 		if err == nil {
-			d.msg, d.behind = message(msg, meta), meta.NumPending
+			d.msg, d.behind = message(msg, meta, p.n), meta.NumPending
 		}
 		d.err = err
 		select {
@@ -99,19 +99,21 @@ func (r *reader) stop() {
 	r.msgs.Stop()
 }
 
-func message(msg jetstream.Msg, meta *jetstream.MsgMetadata) processor.Message {
+func message(msg jetstream.Msg, meta *jetstream.MsgMetadata, partition int) processor.Message {
 	return processor.Message{
 		Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(msg.Subject()),
-		Data: msg.Data(), Kind: kindOf(msg.Subject()),
+		Data: msg.Data(), Kind: kindOf(msg.Subject(), partition),
 	}
 }
 
-func kindOf(subject string) processor.MessageKind {
+func kindOf(subject string, partition int) processor.MessageKind {
 	switch {
 	case subjects.IsTick(subject):
 		return processor.TickMessage
 	case subjects.IsSilence(subject):
 		return processor.SilenceMessage
+	case subjects.IsForeign(subject, partition):
+		return processor.DropMessage
 	}
 	return processor.AlertMessage
 }

@@ -42,7 +42,7 @@ func Refold(ctx context.Context, js jetstream.JetStream, opts processor.Options,
 		}
 		l.Restore(processor.Cursor{}, nil, silences)
 		take := func() error { return fn(p, l.Take()) }
-		if err := refold(ctx, raw, p, l, part, take); err != nil {
+		if err := refold(ctx, raw, p, n, l, part, take); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
@@ -84,9 +84,9 @@ func (l limit) passed(meta *jetstream.MsgMetadata) bool {
 // errEnd ends the reading of a part.
 var errEnd = errors.New("end of the part")
 
-func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledger, part Raw, take func() error) error {
+func refold(ctx context.Context, raw jetstream.Stream, p, of int, l *processor.Ledger, part Raw, take func() error) error {
 	end := part.end(p, raw.CachedInfo().Created)
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects.Raw(p)}
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects.Raw(p, of)}
 	if !part.From.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &part.From
 	}
@@ -98,7 +98,7 @@ func refold(ctx context.Context, raw jetstream.Stream, p int, l *processor.Ledge
 		if end.passed(meta) {
 			return errEnd
 		}
-		l.Fold(message(m, meta), unlimited)
+		l.Fold(message(m, meta, p), unlimited)
 		if part.Progress != nil {
 			part.Progress(meta.NumPending)
 		}

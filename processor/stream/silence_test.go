@@ -128,3 +128,37 @@ func TestAReplayKnowsSilencesWhoseOrdersHaveAgedOut(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 10, sum.Silenced)
 }
+
+// What Falco drops on a host is said in the reports of every partition: the alert
+// about it is counted by one and read by all.
+func TestDropsAreKnownToEveryPartition(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{Partitions: 16})
+	b := book{}
+	stop := start(t, stream.Config{JS: connect(), Book: b})
+	publishFrom(t, js, 0, 40, 20)
+	ack, err := js.Publish(t.Context(), "falco.debug.falco_internal_syscall_event_drop", []byte(
+		`{"rule":"Falco internal: syscall event drop","priority":"Debug","source":"internal","hostname":"node-1","output_fields":{"n_drops":"12"}}`))
+	require.NoError(t, err)
+	m, err := js.Stream(t.Context(), subjects.RawStream)
+	require.NoError(t, err)
+	stored, err := m.GetMsg(t.Context(), ack.Sequence)
+	require.NoError(t, err)
+	require.Equal(t, "falconer.raw.1.debug.falco_internal_syscall_event_drop", stored.Subject, "where subjects.Raw looks for it")
+	drained(t, js, 41)
+	stop()
+	start(t, stream.Config{JS: connect(), Book: b}) // another owner knows of it by what was stored
+	publishFrom(t, js, 40, 160, 20)
+	drained(t, js, 201)
+	require.EqualValues(t, 201, totals(t, js).In)
+	requireExact(t, js, b)
+	said := 0
+	for subject, data := range outputs(t, js, subjects.Reports) {
+		var r processor.Report
+		require.NoError(t, json.Unmarshal(data, &r))
+		if name, _ := subjects.ParseReport(subject); name.Kind == "x10" {
+			require.Len(t, r.Occurrences.Blind, 1, subject)
+			said++
+		}
+	}
+	require.Equal(t, 20, said)
+}

@@ -182,23 +182,32 @@ func oracle(t *testing.T, js jetstream.JetStream, b processor.Book) map[string][
 
 func rawMessages(t *testing.T, raw jetstream.Stream, p int) (out []processor.Message) {
 	t.Helper()
-	for _, m := range stored(t, raw, subjects.Raw(p)) {
+	for _, m := range stored(t, raw, subjects.Raw(p, partitionsOf(t, raw))) {
 		meta, err := m.Metadata()
 		require.NoError(t, err)
 		out = append(out, processor.Message{
 			Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: subjects.Origin(m.Subject()),
-			Data: m.Data(), Kind: kindOf(m.Subject()),
+			Data: m.Data(), Kind: kindOf(m.Subject(), p),
 		})
 	}
 	return out
 }
 
-func kindOf(subject string) processor.MessageKind {
+func partitionsOf(t *testing.T, raw jetstream.Stream) int {
+	t.Helper()
+	n, err := subjects.PartitionsOf(raw.CachedInfo().Config)
+	require.NoError(t, err)
+	return n
+}
+
+func kindOf(subject string, p int) processor.MessageKind {
 	switch {
 	case subjects.IsTick(subject):
 		return processor.TickMessage
 	case subjects.IsSilence(subject):
 		return processor.SilenceMessage
+	case subjects.IsForeign(subject, p):
+		return processor.DropMessage
 	}
 	return processor.AlertMessage
 }

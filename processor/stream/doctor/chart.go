@@ -244,10 +244,10 @@ func (c *chart) readLetters(ctx context.Context) {
 	}
 }
 
-// oldest returns a partition's first message after a sequence.
+// oldest returns a partition's first alert after a sequence.
 func (c *chart) oldest(ctx context.Context, partition int, after uint64) *kept {
 	var oldest *kept
-	for _, subject := range subjects.Raw(partition) {
+	for _, subject := range subjects.RawAlerts(partition) {
 		m, err := c.asker.fetch(ctx, subjects.RawStream, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, after+1, subject))
 		if err == nil && m != nil && (oldest == nil || m.Seq < oldest.Seq) {
 			oldest = m
