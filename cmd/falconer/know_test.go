@@ -56,7 +56,7 @@ func TestRulesExplainSaysWhyAnAlertGetsItsPlaybook(t *testing.T) {
 
 	o := feeding(t, devShmAlert(t)+devShmAlert(t), "rules", "explain", "-")
 	require.Equal(t, exitFailed, o.code)
-	require.Contains(t, o.err, "explain takes one alert")
+	require.Contains(t, o.err, "one alert is wanted")
 }
 
 const myPlaybook = `playbooks:

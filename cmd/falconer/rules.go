@@ -38,6 +38,11 @@ func (a *app) rulesCommand() *cobra.Command {
 		}),
 		a.jsonFlag(lint),
 		a.jsonFlag(test),
+		&cobra.Command{
+			Use: "new FILE|-", Short: "Begin a playbook from an alert, for you to finish", Args: cobra.ExactArgs(1),
+			Example: "  mkdir playbooks\n  falconer rules new alert.json > playbooks/mine.yaml\n  falconer rules lint playbooks",
+			RunE:    func(_ *cobra.Command, args []string) error { return a.newRule(args[0]) },
+		},
 		a.jsonFlag(&cobra.Command{
 			Use: "coverage", Short: "Say which published Falco rules have a playbook of their own",
 			Long: "Say which of the rules that the Falco organisation and the plugins in its registry publish have a playbook\nthat names them. Exit code 1 if one that Falco ships has none.",
@@ -174,23 +179,47 @@ func (a *app) testRules(dirs []string) error {
 	return nil
 }
 
+// newRule prints the beginning of a playbook.
+func (a *app) newRule(name string) error {
+	alert, err := a.oneAlert(name)
+	if err != nil {
+		return err
+	}
+	text, err := rules.Skeleton(alert, a.redaction())
+	if err != nil {
+		return err
+	}
+	a.say("Write what is marked TODO; \"falconer rules lint DIR\" lists it, and rules/GUIDE.md shows how.")
+	_, err = io.WriteString(a.out, text)
+	return err
+}
+
+// oneAlert reads a file with a single alert.
+func (a *app) oneAlert(name string) (*processor.Alert, error) {
+	in, _, err := a.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, processor.MaxAlertBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	alert, err := processor.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (one alert is wanted)", name, err)
+	}
+	return alert, nil
+}
+
 func (a *app) explainRule(name string) error {
 	book, err := a.book()
 	if err != nil {
 		return err
 	}
-	in, _, err := a.open(name)
+	alert, err := a.oneAlert(name)
 	if err != nil {
 		return err
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, processor.MaxAlertBytes+1))
-	if err != nil {
-		return err
-	}
-	alert, err := processor.Decode(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w (explain takes one alert)", name, err)
 	}
 	e := book.Explain(alert)
 	if a.asJSON {
