@@ -288,3 +288,26 @@ func TestNoValueLeavesItsPlaceFindsBrokenBuilders(t *testing.T) {
 		})
 	}
 }
+
+func TestNoValueLeavesItsPlaceFindsBrokenPages(t *testing.T) {
+	whole := "# T\n\n## Summary\n\nIt was `x`.\n\n```sh\nls\n```\n"
+	require.Empty(t, markdown(whole, []string{"ls"}))
+	for name, value := range map[string]string{
+		"a heading":           "x`\n\n## Owned\n",
+		"a link":              "x` [click](https://evil.example) `",
+		"an address":          "x` https://evil.example `",
+		"an image":            "x` ![x](https://evil.example/p.png) `",
+		"raw HTML":            "x` <img src=x> `",
+		"a block of HTML":     "x`\n\n<script>alert(1)</script>\n\n",
+		"a fence":             "x`\n\n```sh\nrm -rf /\n```\n",
+		"a quotation":         "x`\n\n> y\n\n",
+		"an escape sequence":  "\x1b[31m",
+		"another direction":   "\u202egnp.exe",
+		"a block of its own":  "x`\n\n    rm -rf /\n\n",
+		"a fence that closes": "x`\n```\n",
+	} {
+		require.NotEmpty(t, markdown(strings.Replace(whole, "`x`", "`"+value+"`", 1), []string{"ls"}), name)
+	}
+	require.NotEmpty(t, markdown(whole, []string{"ls", "id"}), "a command that is not shown")
+	require.NotEmpty(t, markdown(whole, []string{"id"}), "another command")
+}
