@@ -13,6 +13,7 @@ import (
 // Why an output cannot be compared.
 const (
 	beganBefore = "began before the oldest stored alert"
+	knewBefore  = "about system calls that Falco dropped before the oldest stored alert"
 	isAboutLoss = "about alerts that were lost before they were read"
 	hasExpired  = "older than outputs are kept (--retention), so it may have expired"
 )
@@ -21,6 +22,21 @@ const (
 type beginning struct {
 	era   string
 	first uint64
+	at    time.Time // by the broker's clock
+}
+
+// blinds reports whether an output says of dropped system calls what nobody can
+// know who has only what is stored.
+func (b beginning) blinds(g gist) bool { return !g.blind.IsZero() && g.blind.Before(b.at) }
+
+// firstBlind is the first of the times in which Falco dropped system calls.
+func firstBlind(times []processor.Blindness) (first time.Time) {
+	for _, b := range times {
+		if first.IsZero() || b.First.Before(first) {
+			first = b.First
+		}
+	}
+	return first
 }
 
 // cuts reports whether an incident began before the beginning, or in another life

@@ -22,6 +22,15 @@ func TestBeginningCuts(t *testing.T) {
 	}
 }
 
+func TestBeginningBlinds(t *testing.T) {
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	b := beginning{at: at}
+	times := []processor.Blindness{{First: at.Add(time.Minute)}, {First: at.Add(-time.Minute)}}
+	require.True(t, b.blinds(gist{blind: firstBlind(times)}))
+	require.False(t, b.blinds(gist{blind: firstBlind(times[:1])}))
+	require.False(t, b.blinds(gist{blind: firstBlind(nil)}))
+}
+
 // Lives are drawn with "world id opened end", in minutes; the stream begins with
 // the alert of c. An end of "-" is an incident that is open.
 func TestUncertainIncidents(t *testing.T) {

@@ -29,6 +29,8 @@ type gist struct {
 	id, incident, previous, kind  string
 	fingerprint, rule, sev, title string
 	at                            time.Time
+	// blind is the first that it says of dropped system calls, zero when nothing.
+	blind time.Time
 }
 
 // published is a stored output; met is set when it was made again.
@@ -113,7 +115,8 @@ func (c *comparison) run(ctx context.Context, book processor.Book) (totals proce
 	if err != nil {
 		return totals, nil, err
 	}
-	cut := beginning{era: stream.Era(raw.CachedInfo().Created), first: raw.CachedInfo().State.FirstSeq}
+	state := raw.CachedInfo().State
+	cut := beginning{era: stream.Era(raw.CachedInfo().Created), first: state.FirstSeq, at: state.FirstTime}
 	return totals, c.judge(cut, c.lives.uncertain(cut.cuts), time.Now().Add(-c.app.cfg.Retention)), nil
 }
 
@@ -134,6 +137,7 @@ func (c *comparison) know(o stream.Output) error {
 	p := &published{seq: o.Seq, sum: sha256.Sum256(o.Data), gist: gist{
 		form: aReport, id: v.ID, incident: v.Incident, previous: v.Previous, kind: v.Kind,
 		fingerprint: v.Fingerprint, rule: v.Rule, sev: v.Severity, title: v.Title, at: v.At,
+		blind: firstBlind(v.Occurrences.Blind),
 	}}
 	if strings.HasPrefix(o.Subject, "falconer.task.") {
 		p.form, p.rule, p.at = aTask, v.Labels.Rule, v.Created
@@ -255,7 +259,11 @@ func (c *comparison) judge(cut beginning, uncertain map[string]bool, expiry time
 		if r.was != nil {
 			v, at, other = changed, r.was.at, r.was.previous
 		}
-		switch reason := incomparable(r.gist, other, cut, uncertain); {
+		reason := incomparable(r.gist, other, cut, uncertain)
+		if r.was != nil && reason == "" && cut.blinds(r.was.gist) {
+			reason = knewBefore
+		}
+		switch {
 		case !c.within(r.at) && !c.within(at):
 		case reason != "":
 			c.tally.leave(r.gist, reason)
