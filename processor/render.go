@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -96,9 +97,9 @@ func (p *page) attack(v Verdict) {
 	if len(v.Techniques) == 0 {
 		p.line("No technique is mapped: the rule's tags name none, and the playbook knows none that fits.")
 	} else {
-		p.line("| Technique | Name | Tactics | From |\n|---|---|---|---|")
+		p.line("| Technique | Name | Tactics | Why |\n|---|---|---|---|")
 		for _, t := range v.Techniques {
-			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), t.Origin)
+			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), Escape(cmp.Or(t.Why, t.Origin)))
 		}
 	}
 	for _, n := range v.Notes {
