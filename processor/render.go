@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -96,9 +97,9 @@ func (p *page) attack(v Verdict) {
 	if len(v.Techniques) == 0 {
 		p.line("No technique is mapped: the rule's tags name none, and the playbook knows none that fits.")
 	} else {
-		p.line("| Technique | Name | Tactics | From |\n|---|---|---|---|")
+		p.line("| Technique | Name | Tactics | Why |\n|---|---|---|---|")
 		for _, t := range v.Techniques {
-			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), t.Origin)
+			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), Escape(cmp.Or(t.Why, t.Origin)))
 		}
 	}
 	for _, n := range v.Notes {
@@ -132,7 +133,14 @@ func (p *page) occurrences(r *Report) {
 	if r.Kind == KindClosed {
 		closes = "closed %s"
 	}
-	p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
+	if o.Opened.IsZero() { // offline, of an alert without a time
+		p.line("- **Window**: not known, since no alert says when its event happened")
+	} else {
+		p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
+	}
+	for _, b := range o.Blind {
+		p.line("- **Blind**: Falco on %s dropped at least %d system calls between %s and %s", CodeSpan(b.Host), b.Drops, stamp(b.First), stamp(b.Last))
+	}
 	for _, d := range o.Seen {
 		p.line("- **Distinct %ss**: %s", d.Kind, distinct(d))
 	}

@@ -65,6 +65,8 @@ type Technique struct {
 	Tactics []string `json:"tactics,omitempty"`
 	// Origin says where the mapping comes from: "rule tag" or "playbook".
 	Origin string `json:"origin"`
+	// Why is the playbook's reason for it.
+	Why string `json:"why,omitempty"`
 }
 
 // Advice is what a playbook has to say about one alert, filled from it.

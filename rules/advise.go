@@ -124,12 +124,12 @@ func (m *measure) applies(own *scope, r *reader) bool {
 	return m.condition.holds(r)
 }
 
-// joined puts a space between two texts when there are two.
+// joined makes two texts two paragraphs.
 func joined(a, b processor.Text) processor.Text {
 	if len(a) == 0 || len(b) == 0 {
 		return append(a, b...)
 	}
-	return append(append(a, processor.Span{Text: " "}), b...)
+	return append(append(a, processor.Span{Text: "\n\n"}), b...)
 }
 
 // fillSteps adds the commands and configuration that are of use where the alert

@@ -43,6 +43,14 @@ type TagReading struct {
 	// Notes say what is odd about the tags. They hold no text of a tag beyond
 	// letters, digits, dots, dashes and underscores.
 	Notes []string
+	// disputes are the notes about tactics that the techniques contradict.
+	disputes []dispute
+}
+
+// dispute is a tactic that is tagged and not believed, and the note that says so.
+type dispute struct {
+	tactic string // short
+	note   string
 }
 
 // techniqueRow, mitigationRow and retiredRow are lines of attack.json.
@@ -276,7 +284,9 @@ func (r *TagReading) weigh(claims []claim) {
 		}
 		heard = append(heard, c.Tactic)
 		if r.contradicts(c.Tactic) {
-			r.note(fmt.Sprintf("the tag %s contradicts %s", c.tag, servants(r.Techniques)))
+			note := fmt.Sprintf("the tag %s contradicts %s", c.tag, servants(r.Techniques))
+			r.note(note)
+			r.disputes = append(r.disputes, dispute{c.Short, note})
 			continue
 		}
 		r.Tactics = append(r.Tactics, c.Tactic)

@@ -105,19 +105,32 @@ type Info struct {
 func (b *Book) Playbooks() []Info {
 	out := make([]Info, len(b.playbooks))
 	for i, p := range b.playbooks {
-		out[i] = Info{
-			ID: p.ID, Version: p.Version, Title: p.Title, Category: p.Category,
-			Match: p.Match, Layer: p.layer, File: p.file, Line: p.line, Examples: len(p.Examples),
-		}
+		out[i] = p.info()
 	}
 	return out
 }
 
+func (p *playbook) info() Info {
+	return Info{
+		ID: p.ID, Version: p.Version, Title: p.Title, Category: p.Category,
+		Match: p.Match, Layer: p.layer, File: p.file, Line: p.line, Examples: len(p.Examples),
+	}
+}
+
 // Playbook returns the playbook with the id as it was written, and its file.
 func (b *Book) Playbook(id string) (Playbook, Info, bool) {
-	i := slices.IndexFunc(b.playbooks, func(p *playbook) bool { return p.ID == id })
-	if i < 0 {
+	p := b.playbook(id)
+	if p == nil {
 		return Playbook{}, Info{}, false
 	}
-	return *b.playbooks[i].Playbook, b.Playbooks()[i], true
+	return *p.Playbook, p.info(), true
+}
+
+// playbook returns the one with the id, or nil.
+func (b *Book) playbook(id string) *playbook {
+	i := slices.IndexFunc(b.playbooks, func(p *playbook) bool { return p.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return b.playbooks[i]
 }

@@ -171,7 +171,7 @@ func (c *compiler) mappings(p *Playbook, out *playbook) {
 			if t.ID != m.ID {
 				c.failf(&m.ID, "attack: %s is retired; write %s %s", m.ID, t.ID, t.Name)
 			}
-			t.Origin = "playbook"
+			t.Origin, t.Why = "playbook", strings.TrimSpace(m.Why)
 			out.mapped = append(out.mapped, mapped{t, instead.ID})
 			continue
 		}

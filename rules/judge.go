@@ -14,8 +14,9 @@ func (b *Book) Judge(a *processor.Alert) processor.Verdict {
 	defer b.done(r)
 	v := processor.Verdict{
 		Category: p.Category, Playbook: p.label, Match: p.match,
-		Techniques: p.techniques(read), Notes: slices.Clip(read.Notes),
+		Techniques: p.techniques(read),
 	}
+	v.Notes = notes(read, v.Techniques)
 	v.Why = b.weigh(p.playbook, r)
 	v.Score, v.Severity = processor.Score(v.Why)
 	v.Stage = b.stage(p.playbook, read, v.Techniques)
@@ -62,6 +63,20 @@ func (p *playbook) techniques(read *TagReading) []processor.Technique {
 		}
 	}
 	return out
+}
+
+// notes are those about the rule's tags, without those that say of a tactic that no
+// technique serves it when the playbook has one that does. They must not be changed.
+func notes(read *TagReading, techniques []processor.Technique) []string {
+	settled := func(note string) bool {
+		return slices.ContainsFunc(read.disputes, func(d dispute) bool {
+			return d.note == note && slices.ContainsFunc(techniques, func(t processor.Technique) bool { return slices.Contains(t.Tactics, d.tactic) })
+		})
+	}
+	if len(read.disputes) == 0 || !slices.ContainsFunc(read.Notes, settled) {
+		return slices.Clip(read.Notes)
+	}
+	return slices.DeleteFunc(slices.Clone(read.Notes), settled)
 }
 
 // stage returns the first tactic that the behaviour serves, in the order of the

@@ -80,7 +80,7 @@ type Identity struct {
 	Cap     time.Duration `yaml:"cap"`
 }
 
-// Mapping is an ATT&CK id and the reason for it.
+// Mapping is an ATT&CK id and the reason for it, which the report gives.
 type Mapping struct {
 	ID  string `yaml:"id"`
 	Why string `yaml:"why"`
