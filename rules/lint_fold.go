@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/expr-lang/expr/ast"
@@ -54,23 +55,23 @@ func (l *linter) settled(p *playbook, alerts []*processor.Alert) {
 // alerts. Those that can be anything are left out.
 func (p *playbook) cases(alerts []*processor.Alert) []map[string]string {
 	out := []map[string]string{{}}
-	with := func(name string, values []string) {
-		var more []map[string]string
-		for _, value := range values {
-			for _, c := range out {
-				one := map[string]string{name: value}
-				for k, v := range c {
-					one[k] = v
-				}
-				more = append(more, one)
-			}
-		}
-		if len(more) > 0 {
-			out = more
+	out = times(out, "rule", slices.Concat(p.Match.Rules, p.Match.Former))
+	return times(out, "place", p.places(alerts))
+}
+
+// times gives every case each of the values; none leaves the cases as they are.
+func times(cases []map[string]string, name string, values []string) []map[string]string {
+	if len(values) == 0 {
+		return cases
+	}
+	var out []map[string]string
+	for _, value := range values {
+		for _, c := range cases {
+			c = maps.Clone(c)
+			c[name] = value
+			out = append(out, c)
 		}
 	}
-	with("rule", slices.Concat(p.Match.Rules, p.Match.Former))
-	with("place", p.places(alerts))
 	return out
 }
 
