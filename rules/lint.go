@@ -41,7 +41,7 @@ func Lint(dirs ...string) []Finding {
 	}
 	l := &linter{
 		book: book, layer: layer, prose: map[string]said{}, users: map[string][]*playbook{}, seen: book.seen(),
-		trials: map[*config]*trial{},
+		sound: err == nil, trials: map[*config]*trial{},
 	}
 	l.run()
 	found = append(found, l.found...)
@@ -66,6 +66,8 @@ type linter struct {
 	seen map[string]bool
 	// alerts are those of all examples that must match.
 	alerts []*processor.Alert
+	// sound is whether Load found no fault: what has one cannot be filled.
+	sound bool
 	// trials are what became of configuration in the examples.
 	trials map[*config]*trial
 }
@@ -84,7 +86,9 @@ func (l *linter) run() {
 			l.users[m.entry.Use] = append(l.users[m.entry.Use], p)
 		}
 		l.alerts = append(l.alerts, p.matching()...)
-		l.try(p)
+		if l.sound {
+			l.try(p)
+		}
 	}
 	for _, p := range l.book.playbooks {
 		if p.layer == l.layer {

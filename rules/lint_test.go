@@ -262,8 +262,8 @@ func TestLintFindings(t *testing.T) {
 				"look at it and fill it in by hand. (filled for example \"one\" of playbook careful)",
 		},
 		"a value that the tool refuses": {
-			[]string{`{apiVersion: v1, kind: Pod, metadata: {name: "{proc.name}"}}`, `{apiVersion: "{proc.name}", kind: Pod, metadata: {name: x}}`},
-			"user.yaml:28: warning: mitigation own: kubernetes: apiVersion of Pod is v1, not sh (filled for example \"one\" of playbook careful)",
+			[]string{`tool: kubernetes, explain: x, yaml: {apiVersion: v1, kind: Pod, metadata: {name: "{proc.name}"}}`, `tool: seccomp, explain: x, json: {defaultAction: "{proc.name}"}`},
+			"user.yaml:28: warning: mitigation own: seccomp: defaultAction: \"sh\" does not match",
 		},
 		"a line that the tool refuses": {
 			[]string{
@@ -321,6 +321,11 @@ func TestLintReportsWhatLoadRefuses(t *testing.T) {
 		File: filepath.Join(dir, "user.yaml"), Line: 1, Level: "error",
 		Message: `unknown key "playbook" in playbook file; did you mean "playbooks"? allowed: playbooks, mitigations`,
 	})
+}
+
+func TestLintOfAFaultyFile(t *testing.T) {
+	got := findings(t, map[string]string{"": strings.Replace(careful, `, yaml: {apiVersion: v1, kind: Pod, metadata: {name: "{proc.name}"}}`, "", 1)})
+	require.Contains(t, got[""], "config has 0 bodies", "and it is not filled")
 }
 
 func TestExamples(t *testing.T) {
