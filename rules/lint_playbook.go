@@ -25,6 +25,7 @@ func (l *linter) playbook(p *playbook) {
 	if p.Match.All {
 		return
 	}
+	l.category(p)
 	for what, n := range map[string]int{"benign": len(p.Benign), "questions": len(p.Questions), "mitigations": len(p.Playbook.Mitigations)} {
 		if n == 0 {
 			l.warnf(p.Playbook, "playbook %s has no %s", p.ID, what)
@@ -50,6 +51,25 @@ func (l *linter) examples(p *playbook, alerts []*processor.Alert) {
 		l.warnf(p.Playbook, "playbook %s has no example that must match", p.ID)
 	case len(alerts) == len(p.Examples):
 		l.warnf(p.Playbook, "playbook %s has no example that must not match", p.ID)
+	}
+}
+
+// categories are what ticket systems route by: ATT&CK's tactics in words, and what is
+// no attack.
+func (b *Book) categories() []string {
+	out := []string{"configuration", "control plane", "policy violation", "software supply chain", "test", "unknown", "visibility"}
+	for _, t := range b.attack.tactics {
+		out = append(out, strings.ToLower(t.Name))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// category finds a word that no other playbook routes by: two spellings of one
+// category are two.
+func (l *linter) category(p *playbook) {
+	if known := l.book.categories(); !slices.Contains(known, p.Category) {
+		l.warnf(&p.Category, "category %q is none that the others have; %sused: %s", p.Category, didYouMean(p.Category, known), strings.Join(known, ", "))
 	}
 }
 

@@ -176,6 +176,10 @@ func TestLintFindings(t *testing.T) {
 		want  string
 	}{
 		"a careful file": {nil, ""},
+		"a category spelt in another way": {
+			[]string{"category: execution", "category: executions"},
+			"user.yaml:6: warning: category \"executions\" is none that the others have; did you mean \"execution\"? used: collection, command and control, configuration, control plane, credential access, defense evasion, discovery, execution, exfiltration, impact, initial access, lateral movement, persistence, policy violation, privilege escalation, reconnaissance, resource development, software supply chain, test, unknown, visibility",
+		},
 		"an answer behind one that always holds": {
 			[]string{`{say: "{proc.name}"}`, `{say: "{proc.name|it}"}`},
 			"user.yaml:15: warning: never reached: the answer in line 14 is given whenever this one could be",
