@@ -85,7 +85,7 @@ func Derive(a *Alert, name string) (string, bool) {
 	case "process":
 		v = a.first("proc.name")
 	case "user":
-		v = a.first("user.name", "user.uid", "ka.user.name", "ct.user", "gcp.user", "okta.actor.name", "github.user")
+		v = a.first("user.name", "user.uid", "ka.user.name", "ct.user", "gcp.user", "okta.actor.name", "github.user", "gitlab.author_name", "salesforce.username", "azure.caller")
 	case "place":
 		v = Place(a)
 	default:

@@ -161,7 +161,7 @@ func (in *Incident) count(m Message, at time.Time, a *Alert, sum string) {
 		}
 	}
 	if len(in.Samples) < maxSamples {
-		what := a.first("proc.cmdline", "fd.name", "ka.uri", "ka.target.name", "ct.name", "gcp.methodName", "okta.target.user.name", "okta.actor.name", "github.repo.name", fieldLost)
+		what := cmp.Or(a.first("proc.cmdline", "fd.name", "ka.uri", fieldLost), a.Output)
 		in.Samples = append(in.Samples, Sample{Seq: m.Seq, Time: a.Time, SHA256: sum, What: shorten(what, maxSampleB)})
 	}
 	for _, kind := range []string{"host", "pod", "image", "user"} {

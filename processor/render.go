@@ -133,7 +133,14 @@ func (p *page) occurrences(r *Report) {
 	if r.Kind == KindClosed {
 		closes = "closed %s"
 	}
-	p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
+	if o.Opened.IsZero() { // offline, of an alert without a time
+		p.line("- **Window**: not known, since no alert says when its event happened")
+	} else {
+		p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
+	}
+	for _, b := range o.Blind {
+		p.line("- **Blind**: Falco on %s dropped at least %d system calls between %s and %s", CodeSpan(b.Host), b.Drops, stamp(b.First), stamp(b.Last))
+	}
 	for _, d := range o.Seen {
 		p.line("- **Distinct %ss**: %s", d.Kind, distinct(d))
 	}

@@ -157,7 +157,7 @@ var layout = []struct {
 // Prefixes of other fields that stand under these headings, after those above.
 var clusterPrefixes = []string{"ka.", "jevt."}
 
-var actorPrefixes = []string{"json.", "ct.", "gcp.", "okta.", "github.", "s3.", "ec2.", "aws.", "azure.", "gitlab.", "keycloak."}
+var actorPrefixes = []string{"json.", "ct.", "gcp.", "okta.", "github.", "s3.", "ec2.", "aws.", "azure.", "gitlab.", "keycloak.", "salesforce."}
 
 // clockFields repeat the alert's time and are not shown again.
 var clockFields = []string{"evt.time", "evt.time.iso8601"}

@@ -8,8 +8,8 @@ import (
 
 func title(a *Alert, advice Advice) string {
 	where, _ := Derive(a, "workload")
-	if ns, ok := Derive(a, "namespace"); ok && where != "" {
-		where = ns + "/" + where
+	if ns, ok := Derive(a, "namespace"); ok {
+		where = strings.TrimSuffix(ns+"/"+where, "/")
 	}
 	t := advice.Title
 	if t == "" {
@@ -90,6 +90,10 @@ func whereText(a *Alert, seen []Distinct) Text {
 		add(" of image ", img, "image")
 	case Cluster, Cloud:
 		add(" in namespace ", ns, "")
+	}
+	if place := Place(a); place == Cluster || place == Cloud {
+		add(", seen by Falco on ", a.Hostname, "host")
+		return t
 	}
 	add(" on host ", a.Hostname, "host")
 	return t

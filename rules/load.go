@@ -58,26 +58,36 @@ type loader struct {
 	problems []*Problem
 }
 
-// read decodes the playbook files of one directory of fsys; prefix goes before
-// their names in errors.
+// read decodes the playbook files of one directory of fsys, several at a time;
+// prefix goes before their names in errors.
 func (l *loader) read(layer, prefix string, fsys fs.FS, dir string) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
 		l.problems = append(l.problems, &Problem{File: filepath.Join(prefix, dir), Text: reason(err)})
 		return
 	}
-	for _, e := range entries {
-		if ext := path.Ext(e.Name()); e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml" {
-			continue
-		}
-		name := path.Join(dir, e.Name())
-		data, err := readLimited(fsys, name)
-		if err != nil {
-			l.problems = append(l.problems, &Problem{File: filepath.Join(prefix, name), Text: reason(err)})
-			continue
-		}
-		l.decode(layer, filepath.Join(prefix, name), data)
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		ext := path.Ext(e.Name())
+		return e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml"
+	})
+	files := make([]loader, len(entries))
+	var all sync.WaitGroup
+	for i, e := range entries {
+		all.Go(func() { files[i].file(layer, prefix, fsys, path.Join(dir, e.Name())) })
 	}
+	all.Wait()
+	for _, f := range files {
+		l.sources, l.problems = append(l.sources, f.sources...), append(l.problems, f.problems...)
+	}
+}
+
+func (l *loader) file(layer, prefix string, fsys fs.FS, name string) {
+	data, err := readLimited(fsys, name)
+	if err != nil {
+		l.problems = append(l.problems, &Problem{File: filepath.Join(prefix, name), Text: reason(err)})
+		return
+	}
+	l.decode(layer, filepath.Join(prefix, name), data)
 }
 
 // reason returns what went wrong without the path, which the Problem has.

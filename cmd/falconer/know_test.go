@@ -45,7 +45,7 @@ func TestRulesShowPrintsOnePlaybookAsYAML(t *testing.T) {
 
 	o := falconer(t, "rules", "show", "nope")
 	require.Equal(t, exitFailed, o.code)
-	require.Contains(t, o.err, `no playbook "nope": see "falconer rules list"`)
+	require.Contains(t, o.err, `no playbook and no rule "nope": see "falconer rules list"`)
 }
 
 func TestRulesExplainSaysWhyAnAlertGetsItsPlaybook(t *testing.T) {

@@ -33,9 +33,14 @@ func (a *app) rulesCommand() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return a.listRules() },
 		}),
 		a.jsonFlag(&cobra.Command{
-			Use: "show ID", Short: "Show one playbook", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
+			Use: "show ID|RULE", Short: "Show one playbook, by its id or a rule that it is for", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
 			RunE: func(_ *cobra.Command, args []string) error { return a.showRule(args[0]) },
 		}),
+		&cobra.Command{
+			Use: "examples ID|RULE", Short: "Print the example alerts of a playbook that it must match, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
+			Example: "  falconer rules examples port-forward | falconer analyze -",
+			RunE:    func(_ *cobra.Command, args []string) error { return a.ruleExamples(args[0]) },
+		},
 		a.jsonFlag(lint),
 		a.jsonFlag(test),
 		&cobra.Command{
@@ -110,9 +115,9 @@ func (a *app) showRule(id string) error {
 	if err != nil {
 		return err
 	}
-	p, info, ok := book.Playbook(id)
-	if !ok {
-		return fmt.Errorf("no playbook %q: see \"falconer rules list\"", id)
+	p, info, err := findPlaybook(book, id)
+	if err != nil {
+		return err
 	}
 	if a.asJSON {
 		return a.printJSON(info)
@@ -124,6 +129,38 @@ func (a *app) showRule(id string) error {
 		return err
 	}
 	return enc.Close()
+}
+
+// findPlaybook returns the playbook with the id, or the one that names the rule.
+func findPlaybook(book *rules.Book, name string) (rules.Playbook, rules.Info, error) {
+	for _, info := range book.Playbooks() {
+		if info.ID == name || slices.Contains(info.Match.Rules, name) || slices.Contains(info.Match.Former, name) {
+			p, info, _ := book.Playbook(info.ID)
+			return p, info, nil
+		}
+	}
+	return rules.Playbook{}, rules.Info{}, fmt.Errorf("no playbook and no rule %q: see \"falconer rules list\"", name)
+}
+
+// ruleExamples prints the alerts that a playbook must match.
+func (a *app) ruleExamples(name string) error {
+	book, err := a.book()
+	if err != nil {
+		return err
+	}
+	p, _, err := findPlaybook(book, name)
+	if err != nil {
+		return err
+	}
+	for _, e := range p.Examples {
+		if !e.Match {
+			continue
+		}
+		if err := a.printJSON(e.Alert); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) lint(dirs []string, strict bool) error {
