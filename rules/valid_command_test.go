@@ -25,8 +25,9 @@ type habitat struct {
 
 var (
 	clusters   = habitat{places: []string{"kubernetes", "cluster"}, anywhere: true}
-	containers = habitat{places: []string{"kubernetes", "container", "host"}}
-	machines   = habitat{places: []string{"kubernetes", "container", "host"}}
+	containers = habitat{places: []string{"kubernetes", "container", "host"}, sources: []string{"docker"}}
+	// Some sources that are no machine's system calls tell of a service on one.
+	machines = habitat{places: []string{"kubernetes", "container", "host"}, sources: []string{"docker", "gitlab", "nginx"}}
 )
 
 // habitats are those of programs that have one; grep is at home everywhere.

@@ -215,7 +215,8 @@ var engineKeys = map[string][]string{
 	"buffered_outputs":           nil,
 	"rule_matching":              nil,
 	"outputs_queue":              {"capacity"},
-	"append_output":              nil,
+	"append_output":              {"match", "extra_output", "extra_fields", "suggested_output"},
+	"append_output.match":        {"source", "rule", "tags"},
 	"http_output":                {"enabled", "url", "user_agent", "insecure", "ca_cert", "ca_bundle", "ca_path", "mtls", "client_cert", "client_key", "echo", "compress_uploads", "keep_alive", "max_consecutive_timeouts"},
 	"webserver":                  {"enabled", "threadiness", "listen_address", "listen_port", "k8s_healthz_endpoint", "prometheus_metrics_enabled", "ssl_enabled", "ssl_certificate"},
 }

@@ -218,21 +218,11 @@ func sudoersLine(line string) string {
 	return ""
 }
 
-var (
-	aptSetting = regexp.MustCompile(`^[A-Za-z]+(::[A-Za-z-]+)+ "[^"]*";$`)
-	phpSetting = regexp.MustCompile(`^[a-z_.]+ = \S.*$`)
-)
+var aptSetting = regexp.MustCompile(`^[A-Za-z]+(::[A-Za-z-]+)+ "[^"]*";$`)
 
 func aptLine(line string) string {
 	if !aptSetting.MatchString(line) {
 		return `not of the form Name::Name "value";`
-	}
-	return ""
-}
-
-func phpLine(line string) string {
-	if !phpSetting.MatchString(line) {
-		return "not of the form name = value"
 	}
 	return ""
 }
@@ -283,6 +273,7 @@ func sections(known map[string][]string) func(string) []string {
 				return ""
 			}
 			key, value, ok := strings.Cut(line, "=")
+			key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 			switch allowed := systemdValues[key]; {
 			case !ok || !slices.Contains(known[section], key):
 				return fmt.Sprintf("no key of section %q that we know", section)
@@ -353,48 +344,6 @@ func apparmorProfile(body string) []string {
 	return problems
 }
 
-var (
-	npmSetting  = regexp.MustCompile(`^[a-z@:/.-]+=\S.*$`)
-	nginxLine   = regexp.MustCompile(`^(\}|(server|location|http|if|limit_except|upstream)\b[^;{}]*\{|[a-z_]+( [^;{}]+)?;)$`)
-	pnpmSetting = []string{"packages", "onlyBuiltDependencies", "ignoredBuiltDependencies", "minimumReleaseAge", "minimumReleaseAgeExclude", "blockExoticSubdeps", "strictDepBuilds", "trustPolicy"}
-)
-
-func npmLine(line string) string {
-	if !npmSetting.MatchString(line) {
-		return "not of the form name=value"
-	}
-	return ""
-}
-
-// nginxFile reads directives and blocks, one a line.
-func nginxFile(body string) []string {
-	depth := 0
-	problems := lines(func(line string) string {
-		if !nginxLine.MatchString(line) {
-			return "neither a directive with a semicolon nor the edge of a block"
-		}
-		depth += strings.Count(line, "{") - strings.Count(line, "}")
-		return ""
-	})(body)
-	if depth != 0 {
-		problems = append(problems, "a block without an end")
-	}
-	return problems
-}
-
-func pnpmFile(body string) (problems []string) {
-	var m map[string]any
-	if err := strictYAML(body, &m); err != nil {
-		return []string{err.Error()}
-	}
-	for _, key := range sortedKeys(m) {
-		if !slices.Contains(pnpmSetting, key) {
-			problems = append(problems, "unknown key "+key)
-		}
-	}
-	return problems
-}
-
 var lineBites = []bite{
 	{"auditd", "perm without a path", "-a always,exit -F arch=b64 -F path=/x -F perm=wa -k k", "-a always,exit -F perm=wa -k k", "perm without path"},
 	{"auditd", "a list that there is not", "-a always,exit -F path=/x -F perm=wa", "-a always,exits -F path=/x -F perm=wa", "list and action"},
@@ -410,7 +359,6 @@ var lineBites = []bite{
 	{"ssh", "a keyword of sshd", "ForwardAgent no", "PermitRootLogin no", "knows no such line"},
 	{"sudoers", "a rule without hosts", "%ops ALL = (root) ALL, !X", "%ops (root) ALL", "neither"},
 	{"apt", "no semicolon", `A::B "false";`, `A::B "false"`, "not of the form"},
-	{"php.ini", "no value", "a = b", "a", "not of the form"},
 	{"systemd", "a misspelt directive", "[Service]\nProtectHome=yes", "[Service]\nProtectHomes=yes", "no key"},
 	{"systemd", "a directive in another section", "[Service]\nNoNewPrivileges=yes", "[Unit]\nNoNewPrivileges=yes", "no key"},
 	{"systemd", "a value that there is not", "[Service]\nProtectSystem=strict", "[Service]\nProtectSystem=all", "want one of"},
@@ -422,9 +370,5 @@ var lineBites = []bite{
 	{"rsyslog", "a quote that does not end", `*.* action(type="omfwd" target="x")`, `*.* action(type="omfwd)`, "not a selector"},
 	{"apparmor", "no comma", "profile x {\n deny /x/** mx,\n}", "profile x {\n deny /x/** mx\n}", "comma"},
 	{"apparmor", "no end", "profile x {\n file,\n}", "profile x {\n file,\n", "whole profile"},
-	{"npmrc", "spaces for the sign", "ignore-scripts=true", "ignore-scripts true", "not of the form"},
-	{"nginx", "no semicolon", "location /x {\n deny all;\n}", "location /x {\n deny all\n}", "semicolon"},
-	{"nginx", "no end", "location /x {\n deny all;\n}", "location /x {\n deny all;", "without an end"},
-	{"pnpm-workspace", "a misspelt key", "minimumReleaseAge: 1", "minimumReleaseAges: 1", "unknown key"},
 	{"shell", "a quote that does not end", "export A='x'", "export A='x", "quote"},
 }
