@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -88,15 +89,9 @@ func (v victim) with(field, value string, how int) []byte {
 		}
 		return value
 	}
-	alert := map[string]any{}
-	for k, old := range v.example.Alert {
-		alert[k] = old
-	}
-	of := map[string]any{}
+	alert, of := maps.Clone(v.example.Alert), map[string]any{}
 	if fields, ok := alert["output_fields"].(map[string]any); ok {
-		for k, old := range fields {
-			of[k] = old
-		}
+		of = maps.Clone(fields)
 	}
 	for _, name := range v.fields {
 		switch {
