@@ -49,7 +49,13 @@ func component(body string) []string {
 	}
 	switch o := object.(type) {
 	case *audit.Policy:
-		return texts(auditvalidation.ValidatePolicy(o))
+		problems := texts(auditvalidation.ValidatePolicy(o))
+		for i, rule := range o.Rules {
+			for _, r := range rule.Resources {
+				problems = append(problems, resources(fmt.Sprintf("rules[%d]", i), []string{r.Group}, r.Resources)...)
+			}
+		}
+		return problems
 	case *apiserver.EncryptionConfiguration:
 		return texts(apiservervalidation.ValidateEncryptionConfiguration(o, false))
 	case *apiserver.AuthenticationConfiguration:

@@ -146,7 +146,9 @@ func policyPatterns(u *unstructured.Unstructured) (problems []string) {
 	for _, r := range rules {
 		rule, _ := r.(map[string]any)
 		patterns := patternsOf(rule)
-		for _, kind := range kindsOf(rule) {
+		types, unknown := kindsOf(rule)
+		problems = append(problems, unknown...)
+		for _, kind := range types {
 			for _, p := range patterns {
 				problems = append(problems, foreignKeys(kind, p, "pattern")...)
 			}
@@ -168,22 +170,31 @@ func patternsOf(rule map[string]any) (out []any) {
 	return out
 }
 
-// kindsOf returns the types of the kinds that a rule matches, as far as we know them.
-func kindsOf(rule map[string]any) (out []reflect.Type) {
-	named := map[string]bool{}
+// kindsOf returns the types of the kinds that a rule matches, and what it calls
+// kinds that nobody has. Those of a named group are not looked at.
+func kindsOf(rule map[string]any) (out []reflect.Type, problems []string) {
+	for _, name := range matched(rule) {
+		found := strings.ContainsAny(name, "*/")
+		for kind, t := range kinds.AllKnownTypes() {
+			if kind.Kind == name && kind.Version == "v1" {
+				out, found = append(out, t), true
+			}
+		}
+		if !found {
+			problems = append(problems, "match: no kind "+name)
+		}
+	}
+	return out, problems
+}
+
+// matched returns the kinds that a rule names.
+func matched(rule map[string]any) (out []string) {
 	for _, of := range []string{"any", "all"} {
 		filters, _, _ := unstructured.NestedSlice(rule, "match", of)
 		for _, f := range filters {
 			filter, _ := f.(map[string]any)
 			names, _, _ := unstructured.NestedStringSlice(filter, "resources", "kinds")
-			for _, n := range names {
-				named[n] = true
-			}
-		}
-	}
-	for kind, t := range kinds.AllKnownTypes() {
-		if named[kind.Kind] && kind.Version == "v1" {
-			out = append(out, t)
+			out = append(out, names...)
 		}
 	}
 	return out

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	snapshot "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	admission "k8s.io/api/admissionregistration/v1"
@@ -204,6 +206,38 @@ var words = map[string][]string{
 	"v1.PathType":                    {"Exact", "Prefix", "ImplementationSpecific"},
 }
 
+var verbs = []string{
+	"*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate", "approve", "sign", "use",
+	"attest",
+}
+
+// resources checks that one of the groups has each of the resources. Groups that
+// we have no types of may have any.
+func resources(at string, groups, names []string) (problems []string) {
+	if slices.ContainsFunc(groups, func(g string) bool { return g == "*" || !kinds.IsGroupRegistered(g) }) {
+		return nil
+	}
+	for _, name := range names {
+		name, _, _ = strings.Cut(name, "/")
+		if name == "*" || slices.ContainsFunc(groups, func(g string) bool { return plurals()[schema.GroupResource{Group: g, Resource: name}] }) {
+			continue
+		}
+		problems = append(problems, fmt.Sprintf("%s: no resource %q in %q", at, name, groups))
+	}
+	return problems
+}
+
+// plurals are the names under which kinds are asked for.
+var plurals = sync.OnceValue(func() map[schema.GroupResource]bool {
+	// A few have no kind of their own, or one of another name.
+	out := map[schema.GroupResource]bool{{Resource: "users"}: true, {Resource: "groups"}: true}
+	for kind := range kinds.AllKnownTypes() {
+		plural, _ := meta.UnsafeGuessKindToResource(kind)
+		out[plural.GroupResource()] = true
+	}
+	return out
+})
+
 // value checks one value by its type.
 func value(at string, v any) []string {
 	failf := func(format string, args ...any) []string {
@@ -226,7 +260,29 @@ func value(at string, v any) []string {
 		if v != "ALL" && (strings.HasPrefix(string(v), "CAP_") || strings.ToUpper(string(v)) != string(v)) {
 			return failf("%q: capabilities stand without CAP_ and in capitals", v)
 		}
+	case networking.NetworkPolicySpec:
+		if len(v.PolicyTypes) > 0 && len(v.Egress) > 0 && !slices.Contains(v.PolicyTypes, networking.PolicyTypeEgress) {
+			return failf("egress rules of a policy that is about ingress")
+		}
+	case core.Container:
+		if v.Name == "" {
+			return failf("a container has a name, by which it is merged")
+		}
+	case core.VolumeMount:
+		if v.Name == "" || v.MountPath == "" {
+			return failf("a mount has the name of its volume and a path")
+		}
+	case admission.Rule:
+		return resources(at, v.APIGroups, v.Resources)
 	case rbac.PolicyRule:
+		for _, verb := range v.Verbs {
+			if !slices.Contains(verbs, verb) {
+				return failf("verb %q", verb)
+			}
+		}
+		if problems := resources(at, v.APIGroups, v.Resources); problems != nil {
+			return problems
+		}
 		if len(v.Verbs) == 0 || len(v.NonResourceURLs) == 0 && (len(v.APIGroups) == 0 || len(v.Resources) == 0) {
 			return failf("a rule needs verbs, and groups with resources or URLs")
 		}
@@ -286,6 +342,9 @@ var patched = []schema.GroupVersionKind{
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"},
 }
 
+// directive is what a strategic merge is told in an object: $patch: delete.
+var directive = regexp.MustCompile(`"\$patch":"(delete|replace|merge)",?`)
+
 // patch reads a fragment of an object of some kind: of the one that it names, or
 // of the first that has all its keys. What is wrong is told of the kind that
 // takes most of it.
@@ -298,6 +357,7 @@ func patch(body string) []string {
 	if err := yaml.Unmarshal(docs[0], &is); err != nil {
 		return []string{err.Error()}
 	}
+	docs[0] = directive.ReplaceAll(docs[0], nil)
 	candidates := patched
 	if is.Kind != "" {
 		candidates = []schema.GroupVersionKind{is.GroupVersionKind()}
