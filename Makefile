@@ -11,6 +11,7 @@ build: ## Build bin/falconer
 
 test: ## Run all tests (CI adds the race detector)
 	go test ./...
+	cd test/validity && go test ./...
 
 lint: ## Format, vet and lint (needs golangci-lint 2)
 	golangci-lint fmt

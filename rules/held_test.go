@@ -103,7 +103,7 @@ func readLine(line string) (commands [][]string, file string, err error) {
 			return errors.New("a statement with & or a negation")
 		}
 		for _, r := range s.Redirs {
-			if r.Op != syntax.RdrOut || file != "" {
+			if r.Op != syntax.RdrOut || r.N != nil || file != "" {
 				return fmt.Errorf("a redirection %s", r.Op)
 			}
 			if file, err = expand.Literal(cfg, r.Word); err != nil {
