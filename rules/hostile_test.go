@@ -147,16 +147,19 @@ func rawJSON(v any) []byte {
 func TestNoValueLeavesItsPlace(t *testing.T) {
 	book, err := Builtin()
 	require.NoError(t, err)
-	all := victims(book)
+	all, least := victims(book), int64(hostileAlerts)
+	if underRace { // what is read back is the same; see .ci/run
+		all, least = all[:len(all)/10], 1
+	}
 	perExample := 0
 	for _, v := range all {
 		perExample += len(v.fields) + 1
 	}
-	rounds := max(1, (hostileAlerts+perExample-1)/perExample)
+	rounds := max(1, (int(least)+perExample-1)/perExample)
 	var made, lines atomic.Int64
 	t.Cleanup(func() {
 		t.Logf("%d hostile alerts in %d fields of %d examples of %d playbooks, %d command lines", made.Load(), perExample, len(all), len(book.playbooks), lines.Load())
-		require.GreaterOrEqual(t, made.Load(), int64(hostileAlerts))
+		require.GreaterOrEqual(t, made.Load(), least)
 	})
 	for n, v := range all {
 		t.Run(fmt.Sprintf("%s/%d", v.playbook.ID, n), func(t *testing.T) {
