@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 FUZZTIME ?= 1m
 
-.PHONY: help build test lint fuzz demo cover ci
+.PHONY: help build test validity lint fuzz demo cover ci
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -11,6 +11,9 @@ build: ## Build bin/falconer
 
 test: ## Run all tests (CI adds the race detector)
 	go test ./...
+
+validity: ## Hold what playbooks write against the tools' own types (much to compile)
+	cd test/validity && go test ./...
 
 lint: ## Format, vet and lint (needs golangci-lint 2)
 	golangci-lint fmt

@@ -16,7 +16,7 @@ func (f *feed) drops(after time.Duration, host string, n int) []string {
 }
 
 func TestReportsSayWhenDroppedCallsOverlap(t *testing.T) {
-	at := func(d time.Duration) time.Time { return epoch.Add(d) }
+	at := epoch.Add
 	for _, row := range []struct {
 		name  string
 		drops func(f *feed)

@@ -123,6 +123,13 @@ func incidentID(fingerprint string, seq uint64, era string) string {
 // forgetAt is when a closed incident is no longer named as previous.
 func (in *Incident) forgetAt() time.Time { return in.End.Add(in.Reopen) }
 
+// ForgottenBy reports whether a ledger that has come to cur has forgotten the
+// incident: what is stored of it came back from the dead, or was to go next.
+func (in *Incident) ForgottenBy(cur Cursor) bool {
+	closed := in.Closed || (Mark{in.End, in.ID}).compare(cur.Mark) <= 0
+	return closed && !in.forgetAt().After(cur.Time)
+}
+
 // due is the next time at which the incident changes by itself.
 func (in *Incident) due() time.Time {
 	if in.Closed {

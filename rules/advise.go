@@ -97,11 +97,7 @@ func (b *Book) causes(p *playbook, r *reader) []processor.Benign {
 func (m *measure) fill(own *scope, r *reader) (processor.Mitigation, bool) {
 	r.scope = own
 	because, _ := m.because.text(r)
-	if !m.when.holds(r) {
-		return processor.Mitigation{}, false
-	}
-	r.scope = m.scope
-	if !m.condition.holds(r) {
+	if !m.applies(own, r) {
 		return processor.Mitigation{}, false
 	}
 	out := processor.Mitigation{
@@ -115,6 +111,17 @@ func (m *measure) fill(own *scope, r *reader) (processor.Mitigation, bool) {
 	out.Blast, _ = m.blast.text(r)
 	m.fillSteps(&out, r)
 	return out, true
+}
+
+// applies reports whether both conditions hold, and leaves r in the scope of the
+// mitigation.
+func (m *measure) applies(own *scope, r *reader) bool {
+	r.scope = own
+	if !m.when.holds(r) {
+		return false
+	}
+	r.scope = m.scope
+	return m.condition.holds(r)
 }
 
 // joined makes two texts two paragraphs.

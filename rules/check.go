@@ -31,8 +31,19 @@ func (c *compiler) check(cfg *Config, out *config) {
 		c.checkLines(cfg, out)
 		return
 	}
-	in := &inspector{c: c, config: out}
-	switch cfg.Tool {
+	(&inspector{c: c, config: out}).inspect()
+}
+
+// inspector looks at a tree of configuration.
+type inspector struct {
+	c      *compiler
+	config *config
+}
+
+// inspect looks at the tree as the tool would.
+func (in *inspector) inspect() {
+	out := in.config
+	switch out.tool {
 	case "falco":
 		in.falco(out.tree)
 	case "falco-talon":
@@ -44,12 +55,6 @@ func (c *compiler) check(cfg *Config, out *config) {
 	case "seccomp":
 		in.seccomp(out.tree)
 	}
-}
-
-// inspector looks at a tree of configuration.
-type inspector struct {
-	c      *compiler
-	config *config
 }
 
 func (in *inspector) failf(n *yaml.Node, format string, args ...any) {

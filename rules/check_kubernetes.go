@@ -49,6 +49,7 @@ func (in *inspector) manifest(n *yaml.Node) {
 	}
 	if !component.MatchString(version.Value) {
 		in.metadata(n)
+		in.names(n)
 	}
 	if want, ok := manifests[what.Value]; ok && version.Value != want && !strings.HasSuffix(version.Value, "calico.org/v3") {
 		in.failf(version, "apiVersion of %s is %s, not %s", what.Value, want, version.Value)

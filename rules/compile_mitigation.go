@@ -25,7 +25,7 @@ func (c *compiler) measures(list []Mitigation) []measure {
 	seen := map[string]bool{}
 	for i := range list {
 		m := &list[i]
-		one := measure{mitigation: c.used(m), because: c.text(&m.Because)}
+		one := measure{entry: m, mitigation: c.used(m), because: c.text(&m.Because)}
 		if m.Use == "" {
 			one.mitigation, one.own = c.mitigation(m), true
 		} else {

@@ -59,7 +59,8 @@ type cause struct {
 // measure is a mitigation as one playbook uses it.
 type measure struct {
 	*mitigation
-	own     bool // written in the playbook, not shared
+	entry   *Mitigation // what the playbook wrote
+	own     bool        // written in the playbook, not shared
 	when    *condition
 	because template
 }

@@ -29,9 +29,13 @@ type config struct {
 type manner int
 
 const (
-	asIs        manner = iota
-	falcoString        // the whole scalar gets Falco's quotes
-	plainOnly          // only values of plainValue come in
+	asIs          manner = iota
+	falcoString          // the whole scalar gets Falco's quotes
+	plainOnly            // only values of plainValue come in
+	objectName           // the whole scalar must be a name that Kubernetes takes
+	pathName             // likewise, for roles and bindings
+	namespaceName        // likewise, for a namespace
+	labelValue           // likewise, for the value of a label
 )
 
 // fill builds the configuration for the alert that r reads.
@@ -87,14 +91,42 @@ func fillScalar(n *yaml.Node, t template, how manner, r *reader, f *filling) {
 		b.WriteString(text)
 	}
 	n.Value = b.String()
-	if how == falcoString {
+	switch form, ok := nameForms[how]; {
+	case how == falcoString:
 		n.Value = falcoQuote(n.Value)
+	case ok && !form.takes(t.judged(r)):
+		n.Value = t.refuseAll(form.why, r, f)
 	}
 	if asNumber && digits.MatchString(n.Value) {
 		n.Style = 0
 		return
 	}
 	n.Tag, n.Style = "!!str", yaml.DoubleQuotedStyle
+}
+
+// judged fills the template to be judged as a whole: an absent value, which the
+// reader of the alert has to fill in, stands as a letter that fits everywhere.
+func (t template) judged(r *reader) string {
+	var b strings.Builder
+	for _, p := range t.pieces(r) {
+		if !p.ready {
+			p.text = "x"
+		}
+		b.WriteString(p.text)
+	}
+	return b.String()
+}
+
+// refuseAll fills the template without any value of the alert, for the reason why.
+func (t template) refuseAll(why string, r *reader, f *filling) string {
+	var b strings.Builder
+	for _, p := range t.pieces(r) {
+		if p.name != "" && p.ready {
+			p.text = f.refuse(p.name, why)
+		}
+		b.WriteString(p.text)
+	}
+	return b.String()
 }
 
 // fillLines fills a format that has no quoting we could rely on: only plain

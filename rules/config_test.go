@@ -22,17 +22,17 @@ func onlyConfig(t testing.TB, b *Book, a *processor.Alert) processor.Config {
 
 func TestConfigYAML(t *testing.T) {
 	b := stepBook(t, `configs: [{tool: kubernetes, explain: 'For {pod}.', yaml: {
-		apiVersion: v1, kind: Pod, metadata: {name: "{pod}", namespace: "{namespace|default}", labels: {plain: word, yes: "true", brace: "{{x}"}},
-		spec: {port: 53, deep: [{value: !!int "{fd.rport}"}, true, null]}}}]`)
+		apiVersion: v1, kind: Pod, metadata: {name: "{pod}", namespace: "{namespace|default}", labels: {plain: word, yes: "true"}, annotations: {brace: "{{x}"}},
+		spec: {port: 53, deep: [{value: !!int "{fd.rport}"}, true, null], seen: ["{proc.name|nobody}"]}}}]`)
 	c := onlyConfig(t, b, alert(map[string]string{"k8s.pod.name": "123", "fd.rport": "443"}))
-	require.Equal(t, `{apiVersion: v1, kind: Pod, metadata: {name: "123", namespace: "default", labels: {plain: word, yes: "true", brace: "{x}"}}, spec: {port: 53, deep: [{value: 443}, true, null]}}
+	require.Equal(t, `{apiVersion: v1, kind: Pod, metadata: {name: "123", namespace: "default", labels: {plain: word, yes: "true"}, annotations: {brace: "{x}"}}, spec: {port: 53, deep: [{value: 443}, true, null], seen: ["nobody"]}}
 `, c.Body, "a value is a string in double quotes, unless the playbook says that it is a number")
 	require.True(t, c.Ready)
 	require.Equal(t, "yaml", c.Format)
 	require.Equal(t, "For `123`.", c.Explain.Markdown())
 
-	c = onlyConfig(t, b, alert(map[string]string{"k8s.pod.name": "a\nb: c", "fd.rport": "443; x"}))
-	require.Contains(t, c.Body, `name: "a\nb: c"`)
+	c = onlyConfig(t, b, alert(map[string]string{"k8s.pod.name": "p", "proc.name": "a\nb: c", "fd.rport": "443; x"}))
+	require.Contains(t, c.Body, `seen: ["a\nb: c"]`)
 	require.Contains(t, c.Body, `value: "<fd.rport>"`)
 	require.False(t, c.Ready)
 	require.Equal(t, []string{"fd.rport"}, c.Missing)
@@ -106,6 +106,42 @@ func TestConfigLines(t *testing.T) {
 		require.False(t, c.Ready)
 		require.Equal(t, []string{"fd.name"}, c.Missing)
 	}
+}
+
+func TestConfigNamesOnlyWhatKubernetesTakes(t *testing.T) {
+	long := strings.Repeat("a", 64)
+	for place, row := range map[string]struct{ yaml, takes, refuses, why string }{
+		"metadata.name":      {`kind: Pod, metadata: {name: "q-{proc.name}"}`, "a.b-c", "a_b", "is no name that Kubernetes takes"},
+		"as a whole":         {`kind: Pod, metadata: {name: "{proc.name}.{user.name|x}"}`, "a", "a.", "is no name that Kubernetes takes"},
+		"name of a role":     {`kind: Role, apiVersion: rbac.authorization.k8s.io/v1, metadata: {name: "{proc.name}"}`, "system:A_b", "a/b", "is no name that Kubernetes takes"},
+		"metadata.namespace": {`kind: Pod, metadata: {name: x, namespace: "{proc.name}"}`, "a-b", "a.b", "is no namespace that Kubernetes takes"},
+		"metadata.labels":    {`kind: Pod, metadata: {name: x, labels: {app: "{proc.name}"}}`, "a_B.c", "-a", "is no value that Kubernetes takes for a label"},
+		"label too long":     {`kind: Pod, metadata: {name: x, labels: {app: "{proc.name}"}}`, long[1:], long, "is no value that Kubernetes takes for a label"},
+		"matchLabels":        {`kind: X, metadata: {name: x}, spec: [{podSelector: {matchLabels: {app: "{proc.name}"}}}]`, "a", "a b", "is no value that Kubernetes takes for a label"},
+		"template":           {`kind: Deployment, apiVersion: apps/v1, metadata: {name: x}, spec: {template: {metadata: {labels: {app: "{proc.name}"}}}}`, "a", "a:b", "is no value that Kubernetes takes for a label"},
+		"object in a list":   {`kind: List, metadata: {name: x}, items: [{apiVersion: v1, kind: Pod, metadata: {name: "{proc.name}"}}]`, "a", "A", "is no name that Kubernetes takes"},
+	} {
+		t.Run(place, func(t *testing.T) {
+			if !strings.Contains(row.yaml, "apiVersion: ") || strings.Contains(row.yaml, "items") {
+				row.yaml = "apiVersion: v1, " + row.yaml
+			}
+			b := stepBook(t, `configs: [{tool: kubernetes, yaml: {`+row.yaml+`}}]`)
+			c := onlyConfig(t, b, alert(map[string]string{"proc.name": row.takes}))
+			require.True(t, c.Ready, c.Body)
+			require.Contains(t, c.Body, row.takes)
+			c = onlyConfig(t, b, alert(map[string]string{"proc.name": row.refuses}))
+			require.Equal(t, []string{"proc.name"}, c.Missing)
+			require.Contains(t, c.Body, "<proc.name>")
+			require.Contains(t, c.Explain.Plain(), "The value of `proc.name` "+row.why)
+			c = onlyConfig(t, b, alert(nil))
+			require.NotContains(t, c.Explain.Plain(), "The value of", "an absent value is missing, not refused")
+		})
+	}
+}
+
+func TestConfigLeavesPatternsAlone(t *testing.T) {
+	b := stepBook(t, `configs: [{tool: kyverno, yaml: {apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {name: x}, spec: {rules: [{validate: {pattern: {metadata: {labels: {"=(app)": "?*"}}}}}]}}}]`)
+	require.True(t, onlyConfig(t, b, alert(nil)).Ready)
 }
 
 func TestConfigForFalcoGetsFalcosQuotes(t *testing.T) {

@@ -16,31 +16,37 @@ import (
 // TestCorpus judges real alerts. Every command must be one that a shell reads as
 // one pipe of simple commands, and every configuration must parse.
 func TestCorpus(t *testing.T) {
-	folder := os.Getenv("FALCONER_CORPUS")
-	if folder == "" {
+	if os.Getenv("FALCONER_CORPUS") == "" {
 		t.Skip("FALCONER_CORPUS names no folder with real alerts")
 	}
 	book, _ := loadAll(nil)
-	f, err := os.Open(filepath.Join(folder, "alerts-dev.jsonl"))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, f.Close()) }()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<22)
 	matched := map[string]int{}
-	for lines.Scan() {
-		var row struct{ Alert json.RawMessage }
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &row))
-		a, err := processor.Decode(row.Alert)
-		if err != nil {
-			continue
-		}
+	for _, a := range realAlerts(t) {
 		v := book.Judge(a)
 		require.Empty(t, notesOf(v), a.Rule)
 		matched[v.Match]++
 		checkAdvice(t, book.Advise(a))
 	}
-	require.NoError(t, lines.Err())
 	t.Logf("alerts by kind of match: %v", matched)
+}
+
+// realAlerts returns the alerts beside the project that can be understood.
+func realAlerts(t *testing.T) (out []*processor.Alert) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(os.Getenv("FALCONER_CORPUS"), "alerts-dev.jsonl"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<22)
+	for lines.Scan() {
+		var row struct{ Alert json.RawMessage }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &row))
+		if a, err := processor.Decode(row.Alert); err == nil {
+			out = append(out, a)
+		}
+	}
+	require.NoError(t, lines.Err())
+	return out
 }
 
 func checkAdvice(t *testing.T, advice processor.Advice) {

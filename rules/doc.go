@@ -60,6 +60,11 @@
 //     and anywhere in the arguments of ssh, watch, xargs and their like: there
 //     another language begins, in which our quoting means nothing.
 //   - A slash or leading dot in the name of a file to write (to).
+//   - What Kubernetes would refuse, in configuration for kubernetes, cilium, calico,
+//     kyverno and gatekeeper: a metadata.name that is no DNS name of lower-case
+//     letters (of a role or binding: one with a slash or percent sign), a
+//     metadata.namespace that is more than one label of such a name, and a value of
+//     labels or matchLabels that is none of a label.
 //
 // A value as the program itself, inside a script (sh -c, python -c, psql -c) or
 // inside the program of awk, sed or jq is an error at load. Hand it over:

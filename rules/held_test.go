@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -99,10 +100,10 @@ func readLine(line string) (commands [][]string, file string, err error) {
 	var walk func(s *syntax.Stmt) error
 	walk = func(s *syntax.Stmt) error {
 		if s.Background || s.Negated {
-			return fmt.Errorf("a statement with & or !")
+			return errors.New("a statement with & or a negation")
 		}
 		for _, r := range s.Redirs {
-			if r.Op != syntax.RdrOut || file != "" {
+			if r.Op != syntax.RdrOut || r.N != nil || file != "" {
 				return fmt.Errorf("a redirection %s", r.Op)
 			}
 			if file, err = expand.Literal(cfg, r.Word); err != nil {
@@ -120,7 +121,7 @@ func readLine(line string) (commands [][]string, file string, err error) {
 			return walk(c.Y)
 		case *syntax.CallExpr:
 			if len(c.Assigns) > 0 {
-				return fmt.Errorf("an assignment")
+				return errors.New("an assignment")
 			}
 			fields, err := expand.Fields(cfg, c.Args...)
 			commands = append(commands, fields)

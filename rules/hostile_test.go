@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -88,15 +89,9 @@ func (v victim) with(field, value string, how int) []byte {
 		}
 		return value
 	}
-	alert := map[string]any{}
-	for k, old := range v.example.Alert {
-		alert[k] = old
-	}
-	of := map[string]any{}
+	alert, of := maps.Clone(v.example.Alert), map[string]any{}
 	if fields, ok := alert["output_fields"].(map[string]any); ok {
-		for k, old := range fields {
-			of[k] = old
-		}
+		of = maps.Clone(fields)
 	}
 	for _, name := range v.fields {
 		switch {
@@ -152,16 +147,19 @@ func rawJSON(v any) []byte {
 func TestNoValueLeavesItsPlace(t *testing.T) {
 	book, err := Builtin()
 	require.NoError(t, err)
-	all := victims(book)
+	all, least := victims(book), int64(hostileAlerts)
+	if underRace { // what is read back is the same; see .ci/run
+		all, least = all[:len(all)/10], 1
+	}
 	perExample := 0
 	for _, v := range all {
 		perExample += len(v.fields) + 1
 	}
-	rounds := max(1, (hostileAlerts+perExample-1)/perExample)
+	rounds := max(1, (int(least)+perExample-1)/perExample)
 	var made, lines atomic.Int64
 	t.Cleanup(func() {
 		t.Logf("%d hostile alerts in %d fields of %d examples of %d playbooks, %d command lines", made.Load(), perExample, len(all), len(book.playbooks), lines.Load())
-		require.GreaterOrEqual(t, made.Load(), int64(hostileAlerts))
+		require.GreaterOrEqual(t, made.Load(), least)
 	})
 	for n, v := range all {
 		t.Run(fmt.Sprintf("%s/%d", v.playbook.ID, n), func(t *testing.T) {

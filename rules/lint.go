@@ -39,7 +39,10 @@ func Lint(dirs ...string) []Finding {
 	if len(dirs) > 0 {
 		layer = userLayer
 	}
-	l := &linter{book: book, layer: layer, prose: map[string]*playbook{}, used: map[string]bool{}, seen: book.seen()}
+	l := &linter{
+		book: book, layer: layer, prose: map[string]said{}, users: map[string][]*playbook{}, seen: book.seen(),
+		sound: err == nil, trials: map[*config]*trial{},
+	}
 	l.run()
 	found = append(found, l.found...)
 	slices.SortStableFunc(found, func(a, b Finding) int {
@@ -55,12 +58,18 @@ type linter struct {
 	found []Finding
 	file  *source
 	line  int
-	// prose remembers in which playbook a paragraph was seen.
-	prose map[string]*playbook
-	// used are the shared mitigations that some playbook uses.
-	used map[string]bool
+	// prose remembers where a sentence was seen.
+	prose map[string]said
+	// users are the playbooks that use a shared mitigation.
+	users map[string][]*playbook
 	// seen are the names that have a value in some example of the book.
 	seen map[string]bool
+	// alerts are those of all examples that must match.
+	alerts []*processor.Alert
+	// sound is whether Load found no fault: what has one cannot be filled.
+	sound bool
+	// trials are what became of configuration in the examples.
+	trials map[*config]*trial
 }
 
 func (l *linter) warnf(address any, format string, args ...any) {
@@ -73,8 +82,12 @@ func (l *linter) warnf(address any, format string, args ...any) {
 
 func (l *linter) run() {
 	for _, p := range l.book.playbooks {
-		for i := range p.Playbook.Mitigations {
-			l.used[p.Playbook.Mitigations[i].Use] = true
+		for _, m := range p.measures {
+			l.users[m.entry.Use] = append(l.users[m.entry.Use], p)
+		}
+		l.alerts = append(l.alerts, p.matching()...)
+		if l.sound {
+			l.try(p)
 		}
 	}
 	for _, p := range l.book.playbooks {

@@ -21,23 +21,26 @@ func (l *linter) playbook(p *playbook) {
 	l.texts(texts)
 	l.lookups(p)
 	l.lets(p, texts, alerts)
+	l.repeated("playbook "+p.ID, p.prose())
 	if p.Match.All {
 		return
 	}
+	l.category(p)
 	for what, n := range map[string]int{"benign": len(p.Benign), "questions": len(p.Questions), "mitigations": len(p.Playbook.Mitigations)} {
 		if n == 0 {
 			l.warnf(p.Playbook, "playbook %s has no %s", p.ID, what)
 		}
 	}
-	for _, paragraph := range blankLine.Split(p.Meaning, -1) {
-		l.repeated(p, strings.Join(strings.Fields(paragraph), " "))
-	}
+	l.meaning(p)
 	l.order(p)
-	for i := range p.Playbook.Mitigations {
-		if m := &p.Playbook.Mitigations[i]; m.Use == "" {
-			l.mitigation(m)
+	l.unseen(p, alerts)
+	for i := range p.measures {
+		if m := &p.measures[i]; m.own {
+			l.mitigation(m.Mitigation)
+			l.tried(m.mitigation)
 		}
 	}
+	l.settled(p, alerts)
 }
 
 func (l *linter) examples(p *playbook, alerts []*processor.Alert) {
@@ -51,17 +54,23 @@ func (l *linter) examples(p *playbook, alerts []*processor.Alert) {
 	}
 }
 
-// repeated finds paragraphs that two playbooks share: then one of them does not
-// say what is its own.
-func (l *linter) repeated(p *playbook, paragraph string) {
-	if len(paragraph) < 80 {
-		return
+// categories are what ticket systems route by: ATT&CK's tactics in words, and what is
+// no attack.
+func (b *Book) categories() []string {
+	out := []string{"configuration", "control plane", "policy violation", "software supply chain", "test", "unknown", "visibility"}
+	for _, t := range b.attack.tactics {
+		out = append(out, strings.ToLower(t.Name))
 	}
-	if other := l.prose[paragraph]; other != nil {
-		l.warnf(&p.Meaning, "a paragraph stands in playbook %s word for word: %q", other.ID, cut(paragraph, 60))
-		return
+	slices.Sort(out)
+	return out
+}
+
+// category finds a word that no other playbook routes by: two spellings of one
+// category are two.
+func (l *linter) category(p *playbook) {
+	if known := l.book.categories(); !slices.Contains(known, p.Category) {
+		l.warnf(&p.Category, "category %q is none that the others have; %sused: %s", p.Category, didYouMean(p.Category, known), strings.Join(known, ", "))
 	}
-	l.prose[paragraph] = p
 }
 
 // order finds things that would be destroyed before anyone looked at them.
@@ -119,10 +128,14 @@ func (l *linter) command(m *Mitigation, c *Command) {
 
 func (l *linter) shared(m *Mitigation) {
 	l.mitigation(m)
-	if !l.used[m.ID] {
+	l.repeated("mitigation "+m.ID, m.prose())
+	compiled, users := l.book.shared[m.ID], l.users[m.ID]
+	if len(users) == 0 || compiled.Mitigation != m {
 		l.warnf(m, "no playbook uses the shared mitigation %s", m.ID)
 		return
 	}
+	l.placed(compiled, l.placesOf(users), "no alert of the playbooks that use it")
+	l.tried(compiled)
 	l.texts(textsOf(m))
 }
 

@@ -30,7 +30,8 @@ type Playbook struct {
 	Match Match  `yaml:"match"`
 	// Identity and the windows; left out, the default identity and 1h/24h hold.
 	Identity *Identity `yaml:"identity"`
-	// Category is one word or two: execution, credential access, persistence ...
+	// Category is what ticket systems route by: a tactic of ATT&CK in words
+	// (credential access), or one that is no attack (configuration, visibility).
 	Category string `yaml:"category"`
 	// Attack names ATT&CK techniques or tactics beyond, or instead of, the rule's tags.
 	Attack []Mapping `yaml:"attack"`

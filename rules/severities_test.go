@@ -36,7 +36,7 @@ func TestSeverities(t *testing.T) {
 	const golden = "testdata/severities.txt"
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
-		require.NoError(t, os.WriteFile(golden, []byte(got), 0o644)) //nolint:gosec // it is to be read
+		require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err, "run the test with -update to write it")

@@ -18,7 +18,10 @@ func TestSkeletonOfEveryExampleLoads(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	seen := map[string]bool{}
-	for _, v := range victims(book) {
+	for i, v := range victims(book) {
+		if underRace && i%10 != 0 {
+			continue
+		}
 		a, err := v.example.alert()
 		require.NoError(t, err)
 		if seen[processor.Slug(a.Rule)] {

@@ -105,6 +105,45 @@ func (m *mitigation) eachCondition(add func(*condition)) {
 	}
 }
 
+// prose returns the texts of the playbook that tell what is its own, without the
+// shared mitigations'.
+func (p *Playbook) prose() []*string {
+	out := []*string{&p.Meaning, &p.Next}
+	for i := range p.Adjust {
+		out = append(out, &p.Adjust[i].Why)
+	}
+	for i := range p.Also {
+		out = append(out, &p.Also[i].Say)
+	}
+	for i := range p.Questions {
+		for j := range p.Questions[i].Answers {
+			out = append(out, &p.Questions[i].Answers[j].Say)
+		}
+	}
+	for i := range p.Benign {
+		out = append(out, &p.Benign[i].Cause, &p.Benign[i].Tell)
+	}
+	for i := range p.Mitigations {
+		out = append(out, p.Mitigations[i].prose()...)
+	}
+	if p.Exception != nil {
+		out = append(out, &p.Exception.Why)
+	}
+	return out
+}
+
+// prose leaves out what rightly reads the same in many steps: needs, undo, blast.
+func (m *Mitigation) prose() []*string {
+	out := []*string{&m.Because, &m.Description}
+	for i := range m.Commands {
+		out = append(out, &m.Commands[i].Explain)
+	}
+	for i := range m.Configs {
+		out = append(out, &m.Configs[i].Explain)
+	}
+	return out
+}
+
 func (p *playbook) conditionNames() []string {
 	var names []string
 	for _, c := range p.conditions() {

@@ -48,6 +48,9 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 		if err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known); err != nil {
 			return nil, err
 		}
+		if in.Closed {
+			s.msgs[len(s.msgs)-1].Header.Set(jetstream.MsgTTLHeader, p.keepClosed.Round(time.Second).String())
+		}
 		s.revised = append(s.revised, in.Fingerprint)
 	}
 	if ch.Silences != nil {
@@ -84,10 +87,16 @@ func (s *share) forget(fingerprint string) {
 	if !known {
 		return // it was never stored
 	}
-	m := nats.NewMsg(subjects.State(s.p.n, fingerprint))
+	m := emptied(s.p.n, fingerprint)
 	s.expect(m, rev)
-	m.Header.Set(jetstream.MsgTTLHeader, "1m")
 	s.msgs = append(s.msgs, m)
+}
+
+// emptied is what stands for the state of a forgotten incident, and soon expires.
+func emptied(partition int, fingerprint string) *nats.Msg {
+	m := nats.NewMsg(subjects.State(partition, fingerprint))
+	m.Header.Set(jetstream.MsgTTLHeader, "1m")
+	return m
 }
 
 // expect has the server compare a subject's revision before it sets the message.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,6 +41,8 @@ type partition struct {
 	waitsSince time.Time
 	// behind is how many messages were waiting when the last one was delivered.
 	behind uint64
+	// keepClosed is how long the state of a closed incident is stored at the most.
+	keepClosed time.Duration
 	// connection numbers the connection on which the partition was taken.
 	connection uint64
 	// folded is the number of the last delivery that was folded: the loop checks
@@ -62,12 +66,31 @@ func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 	p.ledger = processor.NewLedger(processor.Options{
 		Book: w.cfg.Book, Era: Era(p.cur.Created), Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen,
 	})
-	p.ledger.Restore(w.restorable(p.cur.Cursor), states, silences)
+	cur := w.restorable(p.cur.Cursor)
+	p.ledger.Restore(cur, w.lay(p, states, cur), silences)
 	if p.reader, err = w.read(ctx, p); err != nil {
 		return nil, fmt.Errorf("reading partition %d: %w", n, err)
 	}
 	w.cfg.Log.Debug().Int("partition", n).Uint64("epoch", p.cur.Epoch).Uint64("seq", p.cur.Seq).Int("open", p.ledger.Open()).Msg("partition owned")
 	return p, nil
+}
+
+// lay sorts out ghosts. A server that is killed may bring a state back of which the
+// newest revision, the empty one of a forgotten incident, has expired; of three
+// servers one may do so alone. Nobody must compare with a revision that the stream's
+// leader does not have, so ghosts are not restored. They are emptied again if the
+// leader has them, and else expire by themselves.
+func (w *Worker) lay(p *partition, states []*processor.Incident, cur processor.Cursor) []*processor.Incident {
+	return slices.DeleteFunc(states, func(in *processor.Incident) bool {
+		if !in.ForgottenBy(cur) {
+			return false
+		}
+		m := emptied(p.n, in.Fingerprint)
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(p.revs[in.Fingerprint], 10))
+		_, _ = w.cfg.JS.PublishMsgAsync(m) // another time will do
+		delete(p.revs, in.Fingerprint)
+		return true
+	})
 }
 
 // restorable is the cursor as the ledger gets it.
@@ -107,7 +130,23 @@ func (w *Worker) fence(ctx context.Context, p *partition) error {
 		return err
 	}
 	p.cur, p.rev, p.read = cur, ack.Sequence, max(cur.Seq, cur.Read)
+	p.keepClosed = w.keepClosed(raw.Config.MaxAge)
 	return nil
+}
+
+// keepClosed is how long an incident that has closed may still matter: it names the
+// next one's predecessor while alerts from within the reopen window may be read,
+// which they may for as long as the raw stream keeps them. It is emptied long before,
+// when it is forgotten; this is for what comes back from the dead.
+func (w *Worker) keepClosed(maxAge time.Duration) time.Duration {
+	if maxAge <= 0 {
+		maxAge = 30 * 24 * time.Hour
+	}
+	reopen := w.cfg.Reopen
+	if reopen == 0 {
+		reopen = processor.DefaultReopen
+	}
+	return reopen + maxAge + time.Hour
 }
 
 // sameLife checks that the cursor speaks of the raw stream as it is. When the
