@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"falconer/processor/stream"
 )
 
 func TestQuantilesAreMeasuredValues(t *testing.T) {
@@ -33,4 +35,18 @@ func TestOpenedByReadsTheSequenceOfTheIncident(t *testing.T) {
 		_, err := openedBy(subject)
 		require.Error(t, err, subject)
 	}
+}
+
+func TestPartitionsAreSharedOutWhenEachIsHeldOnce(t *testing.T) {
+	hold := func(shares ...[]int) (out []stream.Member) {
+		for _, s := range shares {
+			out = append(out, stream.Member{Partitions: s})
+		}
+		return out
+	}
+	require.True(t, shared(hold([]int{0, 2}, []int{1}), 2, 3))
+	require.True(t, shared(hold([]int{0, 2, 1}, nil), 2, 3), "one may have none")
+	require.False(t, shared(hold([]int{0, 1, 2}, []int{1}), 2, 3), "one has not let go yet, or not said so")
+	require.False(t, shared(hold([]int{0}, []int{1}), 2, 3))
+	require.False(t, shared(hold([]int{0, 1, 2}), 2, 3), "one is not there yet")
 }

@@ -39,7 +39,7 @@ func distances(l Load) (out []int) {
 }
 
 func TestRepeatsAreNearInMixedAndFarInScattered(t *testing.T) {
-	const n, near = 50_000, 1000
+	const n, near = 20_000, 500
 	share := func(mix string) float64 {
 		count := 0
 		all := distances(load(t, mix, n))
@@ -76,7 +76,7 @@ func TestTheSeedDecidesEveryByte(t *testing.T) {
 func TestAlertsAreWhatTheBenchTakesThemFor(t *testing.T) {
 	book, err := rules.Load()
 	require.NoError(t, err)
-	const n = 8000
+	const n = 2000
 	fingerprints, bytes, own := map[string]bool{}, 0, map[string]bool{}
 	l := load(t, "mixed", n)
 	for i := range n {

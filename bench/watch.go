@@ -17,12 +17,8 @@ import (
 // Watch knows how far the workers have come: it reads the cursors as they are
 // committed, which costs the server a few small messages a commit.
 type Watch struct {
-	js         jetstream.JetStream
-	partitions int
-
-	mu    sync.Mutex
-	in    map[int]uint64
-	owned map[int]string
+	mu sync.Mutex
+	in map[int]uint64
 	// moved is signalled after each cursor.
 	moved chan struct{}
 	stop  context.CancelFunc
@@ -31,13 +27,10 @@ type Watch struct {
 	err   error
 }
 
-// NewWatch begins to watch the workers of one raw stream. Close ends it.
-func NewWatch(ctx context.Context, js jetstream.JetStream, partitions int) *Watch {
+// NewWatch begins to watch. Close ends it.
+func NewWatch(ctx context.Context, js jetstream.JetStream) *Watch {
 	ctx, stop := context.WithCancel(ctx)
-	w := &Watch{
-		js: js, partitions: partitions, in: map[int]uint64{}, owned: map[int]string{},
-		moved: make(chan struct{}, 1), ended: make(chan struct{}), stop: stop,
-	}
+	w := &Watch{in: map[int]uint64{}, moved: make(chan struct{}, 1), ended: make(chan struct{}), stop: stop}
 	go func() {
 		defer close(w.ended)
 		w.err = stream.Follow(ctx, js, []string{subjects.Cursors}, true, w.note)
@@ -57,7 +50,7 @@ func (w *Watch) note(o stream.Output) error {
 		return fmt.Errorf("reading a cursor: %w", err)
 	}
 	w.mu.Lock()
-	w.in[c.Partition], w.owned[c.Partition] = c.Totals.In, c.Owner
+	w.in[c.Partition] = c.Totals.In
 	w.mu.Unlock()
 	select {
 	case w.moved <- struct{}{}:
@@ -80,7 +73,7 @@ func (w *Watch) In() (sum uint64) {
 // about each step. It fails when for a minute nothing was counted.
 func (w *Watch) Counted(ctx context.Context, want uint64, progress func(n int)) error {
 	for last := w.In(); last < want; {
-		if err := w.wait(ctx, patience); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return fmt.Errorf("%w; %d of %d alerts are counted", err, last, want)
 		}
 		now := w.In()
@@ -92,38 +85,7 @@ func (w *Watch) Counted(ctx context.Context, want uint64, progress func(n int)) 
 	return nil
 }
 
-// settling is how long no partition may change hands before the workers are taken
-// to have shared them out.
-const settling = 1500 * time.Millisecond
-
-// Owned waits until workers own every partition and none of them changes hands any
-// more.
-func (w *Watch) Owned(ctx context.Context) error {
-	for {
-		limit := patience
-		if w.allOwned() {
-			limit = settling
-		}
-		err := w.wait(ctx, limit)
-		switch {
-		case errors.Is(err, errQuiet) && limit == settling:
-			return nil
-		case err != nil:
-			return fmt.Errorf("waiting for the workers to take their partitions: %w", err)
-		}
-	}
-}
-
-func (w *Watch) allOwned() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.owned) == w.partitions
-}
-
-// errQuiet says that no cursor was written in time.
-var errQuiet = errors.New("nothing came from the workers")
-
-func (w *Watch) wait(ctx context.Context, limit time.Duration) error {
+func (w *Watch) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -131,7 +93,7 @@ func (w *Watch) wait(ctx context.Context, limit time.Duration) error {
 		return errors.Join(w.err, errors.New("the watch over the cursors has ended"))
 	case <-w.moved:
 		return nil
-	case <-time.After(limit):
-		return fmt.Errorf("%w for %s", errQuiet, limit)
+	case <-time.After(patience):
+		return fmt.Errorf("nothing came from the workers for %s", patience)
 	}
 }

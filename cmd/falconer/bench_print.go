@@ -143,15 +143,19 @@ func (a *app) benchRow(label string, cols []column, text func(column) string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-7s", label)
 	for _, c := range cols {
-		fmt.Fprintf(&b, "%*s", c.width, text(c))
+		fmt.Fprintf(&b, " %*s", c.width-1, text(c)) // a space even beside a figure that is too long
 	}
 	fmt.Fprintln(a.out, strings.TrimRight(b.String(), " "))
 }
 
-// cell is a figure, or a dash for what was not measured.
+// cell is a figure, or a dash for what was not measured. From a thousand on nobody
+// wants to know the part behind the point.
 func (c column) cell(v float64) string {
-	if v == 0 {
+	switch {
+	case v == 0:
 		return "-"
+	case v >= 1000:
+		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'f', c.digits, 64)
 }

@@ -83,7 +83,7 @@ func (r *round) fold(ctx context.Context, workers int) (err error) {
 	defer c.dismiss()
 	step, done := r.bar(workersText(workers), r.load.Alerts)
 	defer done()
-	watch := bench.NewWatch(ctx, r.js, r.partitions())
+	watch := bench.NewWatch(ctx, r.js)
 	defer watch.Close()
 	m := r.begin("fold", workers)
 	before := c.usage()
@@ -119,11 +119,11 @@ func (r *round) react(ctx context.Context, workers int) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	watch := bench.NewWatch(ctx, r.js, r.partitions())
-	defer watch.Close()
-	if err := watch.Owned(ctx); err != nil {
+	if err := bench.Settled(ctx, r.js, workers, r.partitions()); err != nil {
 		return err
 	}
+	watch := bench.NewWatch(ctx, r.js)
+	defer watch.Close()
 	m := r.begin("latency", workers)
 	m.Alerts, m.Distinct, m.Rate = load.Alerts, load.Distinct(), rate
 	step, done := r.bar(workersText(workers)+" at the rate", load.Alerts)
