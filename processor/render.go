@@ -88,7 +88,11 @@ func (p *page) facts(facts []Fact) {
 		if f.Note != "" {
 			note = " (" + f.Note + ")"
 		}
-		p.line("- **%s**: %s%s", Escape(f.Label), CodeSpan(f.Value), note)
+		label := "**" + Escape(f.Label) + "**"
+		if f.Label == f.Field { // nobody has given it a name
+			label = CodeSpan(f.Field)
+		}
+		p.line("- %s: %s%s", label, CodeSpan(f.Value), note)
 	}
 }
 
@@ -99,12 +103,17 @@ func (p *page) attack(v Verdict) {
 	} else {
 		p.line("| Technique | Name | Tactics | Why |\n|---|---|---|---|")
 		for _, t := range v.Techniques {
-			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), Escape(cmp.Or(t.Why, t.Origin)))
+			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), cell(cmp.Or(t.Why, t.Origin)))
 		}
 	}
 	for _, n := range v.Notes {
 		p.line("\n*Note:* %s", Escape(n))
 	}
+}
+
+// cell is Markdown of a playbook's as it stands in a table.
+func cell(text string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }
 
 func (p *page) score(r *Report) {
@@ -219,7 +228,7 @@ func (p *page) named(name string, t Text) {
 }
 
 func (p *page) command(c Command) {
-	p.line("- **Command** (%s, %s)%s:\n", c.Where, c.Risk, unready(c.Ready, c.Missing))
+	p.line("- **Command** (%s)%s:\n", c.Risk, unready(c.Ready, c.Missing))
 	p.WriteString(indent(CodeBlock("sh", c.Line)))
 	p.line("\n  %s\n", c.Explain.Markdown())
 }

@@ -157,7 +157,7 @@ func TestReportSummary(t *testing.T) {
 		{"a pod", nil, "Falco's rule Terminal shell in container (priority **Notice**, source syscall) fired once in pod web-7c5ddbdf54-x2v9k of namespace shop on host node-1, for the executable /bin/busybox as user daemon. Falconer grades the incident **low** (score 35 of 100, confidence high)."},
 		{"a container", fields{"k8s.pod.name": nil}, "fired once in container web of image docker.io/library/alpine on host node-1,"},
 		{"a host", fields{"k8s.pod.name": nil, "container.id": "host", "container.name": nil, "container.image.repository": nil}, "fired once on host node-1,"},
-		{"an audit log", fields{"source": "k8s_audit", "ka.target.namespace": "shop", "k8s.ns.name": nil}, "source k8s_audit) fired once in namespace shop, seen by Falco on node-1"},
+		{"an audit log", fields{"source": "k8s_audit", "ka.target.namespace": "shop", "k8s.ns.name": nil}, "source k8s_audit) fired once in namespace shop"},
 		{"a test", fields{"rule": RuleTest}, "It bears the marks of a known test, not of an attack."},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestReportConclusion(t *testing.T) {
 	}{
 		{"a test is called one", fields{"rule": RuleTest}, "most likely a **test**"},
 		{"a likely harmless cause is named before the grade", fields{"priority": "Emergency"}, "looks like one of the harmless causes above"},
-		{"what is grave is treated as an intrusion", fields{"priority": "Error", "user.name": "root"}, "graded **high**. Treat it as an intrusion"},
+		{"what is grave is treated as an intrusion", fields{"priority": "Error", "user.name": "root"}, "graded **high**. Treat it as real"},
 		{"medium wants an explanation", fields{"priority": "Warning", "user.name": "eve"}, "graded **medium**. It needs an explanation"},
 		{"the rest is worth knowing", fields{"priority": "Debug", "user.name": "eve"}, "graded **info**. It is worth knowing about"},
 	} {

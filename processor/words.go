@@ -15,10 +15,20 @@ func title(a *Alert, advice Advice) string {
 	if t == "" {
 		t = a.Rule
 	}
-	if where == "" {
-		return Visible(t)
+	if where != "" {
+		return Visible(t + " in " + where)
 	}
-	return Visible(t + " in " + where)
+	if object := subject(a); object != "" && audited(a) {
+		return Visible(t + ": " + shorten(object, 80))
+	}
+	return Visible(t)
+}
+
+// subject is what an audit log's entry is about, when it has a name.
+func subject(a *Alert) string {
+	return a.first("s3.bucket", "gcp.storage.bucket", "gcp.cloudsql.databaseId", "gcp.cloudfunctions.function", "github.repo.name",
+		"okta.target.user.name", "okta.target.app.alternateid", "ct.request.functionname", "ct.request.username", "ct.request.groupname",
+		"ct.request.name", "gitlab.entity_path", "gcp.projectId")
 }
 
 // summary says in a few sentences what, where, how grave and how often.
@@ -40,6 +50,9 @@ func summary(a *Alert, r *Report) Text {
 	}
 	if u, ok := Derive(a, "user"); ok {
 		t = append(t, Span{Text: " as user "}, Span{u, true})
+	}
+	if audited(a) && a.Hostname != "" {
+		t = append(t, Span{Text: "; Falco on "}, Span{a.Hostname, true}, Span{Text: " saw it"})
 	}
 	t = append(t, Span{Text: fmt.Sprintf(". Falconer grades the incident **%s** (score %d of 100, confidence %s).",
 		r.Severity, r.Verdict.Score, r.Verdict.Confidence)})
@@ -68,6 +81,12 @@ func times(n uint64) string {
 	return fmt.Sprintf("%d times", n)
 }
 
+// audited reports whether the alert is of a log, and its host that of Falco.
+func audited(a *Alert) bool {
+	place := Place(a)
+	return place == Cluster || place == Cloud
+}
+
 // whereText names the place of the alert that the report is made of, and how
 // many other places the incident has seen.
 func whereText(a *Alert, seen []Distinct) Text {
@@ -91,11 +110,9 @@ func whereText(a *Alert, seen []Distinct) Text {
 	case Cluster, Cloud:
 		add(" in namespace ", ns, "")
 	}
-	if place := Place(a); place == Cluster || place == Cloud {
-		add(", seen by Falco on ", a.Hostname, "host")
-		return t
+	if !audited(a) {
+		add(" on host ", a.Hostname, "host")
 	}
-	add(" on host ", a.Hostname, "host")
 	return t
 }
 
@@ -165,9 +182,9 @@ func conclusion(r *Report) []Text {
 	case r.Source == SourceInternal && r.Severity >= Medium:
 		verdict = fmt.Sprintf("This is graded **%s**. It is about what can be seen, not about an attack: until it is mended, no news is not good news.", r.Severity)
 	case r.Severity >= High:
-		verdict = fmt.Sprintf("This is graded **%s**. Treat it as an intrusion until the questions above say otherwise.", r.Severity)
+		verdict = fmt.Sprintf("This is graded **%s**. Treat it as real until the questions above say otherwise.", r.Severity)
 	case r.Severity == Medium:
-		verdict = "This is graded **medium**. It needs an explanation by someone who knows the workload, today."
+		verdict = "This is graded **medium**. It needs an explanation today, by someone who knows what is behind it."
 	default:
 		verdict = fmt.Sprintf("This is graded **%s**. It is worth knowing about, and needs no haste.", r.Severity)
 	}

@@ -31,7 +31,7 @@ func BenchmarkJudge(b *testing.B) {
 }
 
 func BenchmarkBuiltinJudge(b *testing.B) {
-	book, _ := loadAll(nil)
+	book := builtin(b)
 	a := shellAlert()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -40,7 +40,7 @@ func BenchmarkBuiltinJudge(b *testing.B) {
 }
 
 func BenchmarkIdentity(b *testing.B) {
-	book, _ := loadAll(nil)
+	book := builtin(b)
 	a := shellAlert()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -51,6 +52,7 @@ func (in *inspector) manifest(n *yaml.Node) {
 		in.metadata(n)
 		in.names(n)
 	}
+	in.kindOf(version, what)
 	if want, ok := manifests[what.Value]; ok && version.Value != want && !strings.HasSuffix(version.Value, "calico.org/v3") {
 		in.failf(version, "apiVersion of %s is %s, not %s", what.Value, want, version.Value)
 	}
@@ -66,6 +68,28 @@ func (in *inspector) manifest(n *yaml.Node) {
 	in.only(spec, "spec of "+what.Value, allowed...)
 	if what.Value == "NetworkPolicy" {
 		in.networkPolicy(spec)
+	}
+}
+
+// others are kinds of the API groups that manifests has, which playbooks may write too.
+var others = []string{
+	"Service", "Secret", "PersistentVolume", "PersistentVolumeClaim", "Endpoints", "Event", "Node", "List", "ControllerRevision",
+	"Ingress", "IngressClass", "ReplicationController", "PodTemplate", "Binding",
+	"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
+	"Policy", "CleanupPolicy", "ClusterCleanupPolicy", "NetworkSet", "GlobalNetworkSet", "HostEndpoint", "Tier",
+}
+
+// kindOf refuses a kind that a group of Kubernetes' own does not have.
+func (in *inspector) kindOf(version, what *yaml.Node) {
+	known := slices.Concat(sortedKeys(manifests), others)
+	if in.filled(what) || slices.Contains(known, what.Value) {
+		return
+	}
+	for _, v := range manifests {
+		if v == version.Value {
+			in.failf(what, "%s has no kind %q; %swrite another tool's name if it is not for Kubernetes", version.Value, what.Value, didYouMean(what.Value, known))
+			return
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"fmt"
+
 	"falconer/processor"
 )
 
@@ -9,6 +11,7 @@ type mitigation struct {
 	*Mitigation
 	condition   *condition
 	scope       *scope
+	layer       string
 	description template
 	commands    []*command
 	configs     []*config
@@ -55,7 +58,12 @@ func (c *compiler) used(m *Mitigation) *mitigation {
 	}
 	found := c.shared[m.Use]
 	if found == nil {
-		c.failf(&m.Use, "use: no shared mitigation has the id %q; %sthere are: %s", m.Use, didYouMean(m.Use, sortedKeys(c.shared)), orNone(sortedKeys(c.shared)))
+		known := sortedKeys(c.shared)
+		there := "there are: " + orNone(known)
+		if len(known) > 20 {
+			there = fmt.Sprintf("\"falconer rules mitigations\" lists the %d there are", len(known))
+		}
+		c.failf(&m.Use, "use: no shared mitigation has the id %q; %s%s", m.Use, didYouMean(m.Use, known), there)
 	}
 	return found
 }

@@ -117,7 +117,7 @@ func TestConfigNamesOnlyWhatKubernetesTakes(t *testing.T) {
 		"metadata.namespace": {`kind: Pod, metadata: {name: x, namespace: "{proc.name}"}`, "a-b", "a.b", "is no namespace that Kubernetes takes"},
 		"metadata.labels":    {`kind: Pod, metadata: {name: x, labels: {app: "{proc.name}"}}`, "a_B.c", "-a", "is no value that Kubernetes takes for a label"},
 		"label too long":     {`kind: Pod, metadata: {name: x, labels: {app: "{proc.name}"}}`, long[1:], long, "is no value that Kubernetes takes for a label"},
-		"matchLabels":        {`kind: X, metadata: {name: x}, spec: [{podSelector: {matchLabels: {app: "{proc.name}"}}}]`, "a", "a b", "is no value that Kubernetes takes for a label"},
+		"matchLabels":        {`kind: Service, metadata: {name: x}, spec: [{podSelector: {matchLabels: {app: "{proc.name}"}}}]`, "a", "a b", "is no value that Kubernetes takes for a label"},
 		"template":           {`kind: Deployment, apiVersion: apps/v1, metadata: {name: x}, spec: {template: {metadata: {labels: {app: "{proc.name}"}}}}`, "a", "a:b", "is no value that Kubernetes takes for a label"},
 		"object in a list":   {`kind: List, metadata: {name: x}, items: [{apiVersion: v1, kind: Pod, metadata: {name: "{proc.name}"}}]`, "a", "A", "is no name that Kubernetes takes"},
 	} {

@@ -19,7 +19,7 @@ func TestCorpus(t *testing.T) {
 	if os.Getenv("FALCONER_CORPUS") == "" {
 		t.Skip("FALCONER_CORPUS names no folder with real alerts")
 	}
-	book, _ := loadAll(nil)
+	book := builtin(t)
 	matched := map[string]int{}
 	for _, a := range realAlerts(t) {
 		v := book.Judge(a)

@@ -16,8 +16,7 @@ import (
 // Every published rule has a playbook that names it, today's and those of former
 // times, Falco's and other people's.
 func TestEveryPublishedRuleIsCovered(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	kinds := map[string]int{}
 	for _, c := range book.Coverage() {
 		kinds[c.Kind]++
@@ -35,8 +34,7 @@ var withoutException = []string{
 // For each rule that Falco ships not only a
 // name, but what to ask, what it may be, and what to do.
 func TestEveryUpstreamRuleIsWhole(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	for _, c := range book.Coverage() {
 		if c.Kind != "upstream" {
 			continue
@@ -96,8 +94,7 @@ func upstreamRules(t *testing.T) (out []upstreamRule) {
 // Tags that contradict themselves (a tactic that the technique does not serve) are
 // corrected by the playbook: what is left serves a tactic that is tagged or mapped.
 func TestContradictingTagsAreCorrected(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	found := 0
 	for _, r := range upstreamRules(t) {
 		read := book.attack.ReadTags(r.Tags)
@@ -124,8 +121,7 @@ func contradicts(notes []string) bool {
 // Fields that a playbook's exception and identity name are fields that the rule's
 // output has, or that Falco adds to every alert of the source.
 func TestEveryUpstreamFieldIsKnown(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	bySource := map[string]map[string]bool{}
 	for _, r := range upstreamRules(t) {
 		if bySource[r.Source] == nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,21 +33,22 @@ func (e *exception) fill(r *reader) *processor.Config {
 		return nil
 	}
 	f := &filling{}
+	names, operators := e.pinned(r.alert)
 	var fields, comps, values []*yaml.Node
-	for i, name := range e.fields {
+	for i, name := range names {
 		v, ok := r.exact(name)
 		if !ok || !utf8.ValidString(v) {
 			f.miss(name)
 			continue
 		}
 		fields = append(fields, word(name))
-		comps = append(comps, word(e.comps[i]))
+		comps = append(comps, word(operators[i]))
 		values = append(values, word(falcoQuote(v)))
 	}
 	ready := len(fields) > 0
 	if !ready {
-		for i, name := range e.fields {
-			fields, comps, values = append(fields, word(name)), append(comps, word(e.comps[i])), append(values, word("<"+name+">"))
+		for i, name := range names {
+			fields, comps, values = append(fields, word(name)), append(comps, word(operators[i])), append(values, word("<"+name+">"))
 		}
 	} else if len(f.missing) > 0 {
 		f.notes = append(f.notes, fmt.Sprintf("The alert has no usable value for `%s`, so this exception is wider than it should be: add a condition before you use it.", strings.Join(f.missing, "`, `")))
@@ -58,6 +60,20 @@ func (e *exception) fill(r *reader) *processor.Config {
 		Ready:   len(f.missing) == 0 && ready,
 		Missing: f.missing,
 	}
+}
+
+// pinned returns the exception's fields and operators for the alert. What happened
+// in a container is never excused for all containers alike: the image is pinned too
+// where the playbook names neither image nor namespace.
+func (e *exception) pinned(a *processor.Alert) (fields, comps []string) {
+	narrow := slices.ContainsFunc(e.fields, func(f string) bool {
+		return strings.HasPrefix(f, "container.image.") || strings.HasPrefix(f, "k8s.") || f == "container.name"
+	})
+	if place := processor.Place(a); narrow || place != processor.Kubernetes && place != processor.Container {
+		return e.fields, e.comps
+	}
+	const image = "container.image.repository"
+	return append(slices.Clip(e.fields), image), append(slices.Clip(e.comps), "=")
 }
 
 // nameFor returns a name that no other exception of the rule has: Falco takes a

@@ -3,6 +3,7 @@ package rules
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +51,17 @@ func bookOf(t testing.TB, file string) *Book {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "user.yaml"), []byte(file), 0o600))
 	return testBook(t, dir)
+}
+
+// builtins is the book of the built-in playbooks, which takes its time to load.
+var builtins = sync.OnceValues(Builtin)
+
+// builtin returns it.
+func builtin(t testing.TB) *Book {
+	t.Helper()
+	book, err := builtins()
+	require.NoError(t, err)
+	return book
 }
 
 // alert returns an alert of rule "R" with the fields.

@@ -145,8 +145,7 @@ func rawJSON(v any) []byte {
 // every playbook, reads back every command, every configuration, the report, the
 // tasks and their subjects, and finds each value where it belongs and nowhere else.
 func TestNoValueLeavesItsPlace(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	all, least := victims(book), int64(hostileAlerts)
 	if underRace { // what is read back is the same; see .ci/run
 		all, least = all[:len(all)/10], 1
@@ -212,8 +211,7 @@ func requireBash(t *testing.T, lines string) {
 // FuzzNoValueLeavesItsPlace is TestNoValueLeavesItsPlace with values of the
 // fuzzer's.
 func FuzzNoValueLeavesItsPlace(f *testing.F) {
-	book, err := Builtin()
-	require.NoError(f, err)
+	book := builtin(f)
 	all := victims(book)
 	for i, family := range families {
 		for j, s := range payloads[family] {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -118,6 +119,12 @@ func (l *linter) command(m *Mitigation, c *Command) {
 		return slices.ContainsFunc(args, func(a string) bool { return slices.Contains(c.Run, a) })
 	}
 	names := slices.ContainsFunc(c.Run, func(a string) bool { t, _ := parseTemplate(a); return len(t.names()) > 0 })
+	if strings.ContainsAny(c.Run[0], " |;&<>") {
+		l.warnf(c, "mitigation %s: %q is one word to the shell; write the program and each argument apart, and pipes with pipe", m.ID, c.Run[0])
+	}
+	if risk := cmp.Or(c.Risk, m.Risk); risk == string(processor.ReadOnly) && changes(c.Run) {
+		l.warnf(c, "mitigation %s: %s is said to be read-only, and changes something", m.ID, strings.Join(c.Run[:min(3, len(c.Run))], " "))
+	}
 	switch {
 	case path.Base(c.Run[0]) == "find" && has("-delete", "-exec", "-execdir"):
 		l.warnf(c, "mitigation %s: find with -delete or -exec changes whatever it finds; name the one file", m.ID)

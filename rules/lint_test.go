@@ -176,6 +176,14 @@ func TestLintFindings(t *testing.T) {
 		want  string
 	}{
 		"a careful file": {nil, ""},
+		"a step that is said only to look": {
+			[]string{"commands: [{where: host, run: [ls], explain: x}]\n        configs", "commands: [{where: host, run: [kubectl, delete, pod/x], explain: x}]\n        configs"},
+			"user.yaml:27: warning: mitigation own: kubectl delete pod/x is said to be read-only, and changes something",
+		},
+		"a line in place of a program": {
+			[]string{"commands: [{where: host, run: [ls], explain: x}]\n        configs", "commands: [{where: host, run: ['cat /etc/passwd | grep x'], explain: x}]\n        configs"},
+			`user.yaml:27: warning: mitigation own: "cat /etc/passwd | grep x" is one word to the shell; write the program and each argument apart, and pipes with pipe`,
+		},
 		"a category spelt in another way": {
 			[]string{"category: execution", "category: executions"},
 			"user.yaml:6: warning: category \"executions\" is none that the others have; did you mean \"execution\"? used: collection, command and control, configuration, control plane, credential access, defense evasion, discovery, execution, exfiltration, impact, initial access, lateral movement, persistence, policy violation, privilege escalation, reconnaissance, resource development, software supply chain, test, unknown, visibility",

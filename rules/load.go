@@ -70,6 +70,9 @@ func (l *loader) read(layer, prefix string, fsys fs.FS, dir string) {
 		ext := path.Ext(e.Name())
 		return e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml"
 	})
+	if len(entries) == 0 {
+		l.problems = append(l.problems, &Problem{File: filepath.Join(prefix, dir), Text: "there is no playbook in this folder: files end in .yaml or .yml"})
+	}
 	files := make([]loader, len(entries))
 	var all sync.WaitGroup
 	for i, e := range entries {
@@ -176,6 +179,7 @@ func (c *compiler) sharedMitigations(sources []*source) {
 			}
 			from[m.ID] = s
 			c.shared[m.ID] = c.mitigation(m)
+			c.shared[m.ID].layer = s.layer
 		}
 	}
 }

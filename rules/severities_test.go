@@ -23,8 +23,7 @@ const severitiesHead = `# Every example alert, how it is graded, and why: the ta
 // TestSeverities holds the grade of every example alert, with the contributions that
 // lead to it, against testdata/severities.txt.
 func TestSeverities(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	var rows []string
 	for _, v := range victims(book) {
 		a, err := v.example.alert()
@@ -55,8 +54,7 @@ func severityRow(v victim, a *processor.Alert, verdict processor.Verdict) string
 // A score is the sum of what is said, between 0 and 100; more of Falco's priority
 // never makes an alert less grave; and no single circumstance decides alone.
 func TestScoresAreBoundedAndMonotone(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	for _, v := range victims(book) {
 		a, err := v.example.alert()
 		require.NoError(t, err)

@@ -56,13 +56,9 @@ func (s skeleton) playbook() *yaml.Node {
 		{"identity", mapping(pair{"version", literal("!!int", "1")}, pair{"fields", commented(list(words(s.identity())...), "what makes two alerts the same incident")})},
 		{"category", word("TODO")},
 	}
-	if len(s.alert.Tags) == 0 {
+	if !slices.ContainsFunc(s.alert.Tags, func(tag string) bool { return attackTag(tag) != "" }) {
 		pairs = append(pairs, pair{"attack", block(mapping(
 			pair{"id", commented(word("TA0002"), "TODO: the technique, such as T1059.004")}, pair{"why", word("TODO")}))})
-	}
-	if s.has("user.uid") {
-		pairs = append(pairs, pair{"adjust", block(mapping(
-			pair{"when", word(`num("user.uid") == 0`)}, pair{"add", literal("!!int", "10")}, pair{"why", word("it ran as root")}))})
 	}
 	pairs = append(pairs,
 		pair{"meaning", prose("TODO: what happened, with the alert's own values. Here it was\n" + s.values() + ".\n\nTODO: why an attacker does this, and what the alert does not prove.\n")},

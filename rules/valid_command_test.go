@@ -82,8 +82,7 @@ func strays(a *processor.Alert, c processor.Command) []string {
 // alert, and of real ones: bash reads it, it is one pipe of simple commands, and
 // its programs are of use for such an alert.
 func TestCommandsBelongToTheirPlace(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	var script strings.Builder
 	for _, o := range occasions(t, book) {
 		for _, m := range book.Advise(o.alert).Mitigations {

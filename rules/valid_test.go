@@ -119,8 +119,7 @@ func readers(t *testing.T) map[string]func(body string) []string {
 // TestConfigurationIsWhatItsToolReads is about every configuration of every
 // example's alert, and of real ones.
 func TestConfigurationIsWhatItsToolReads(t *testing.T) {
-	book, err := Builtin()
-	require.NoError(t, err)
+	book := builtin(t)
 	known := readers(t)
 	seen, unknown := map[string]int{}, map[string]bool{}
 	for _, o := range occasions(t, book) {

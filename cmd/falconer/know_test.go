@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,14 +40,26 @@ func TestRulesListNamesEveryPlaybookAndWhereItStands(t *testing.T) {
 	require.Len(t, all, strings.Count(list, "\n")-1)
 }
 
-func TestRulesShowPrintsOnePlaybookAsYAML(t *testing.T) {
+func TestRulesShowPrintsWhatLoadsAgain(t *testing.T) {
 	got := must(t, "rules", "show", "execution-from-dev-shm")
-	require.Regexp(t, `^# playbooks/dev-shm\.yaml:\d+ \(built-in\)\nid: execution-from-dev-shm\n`, got)
+	require.Regexp(t, `^# playbooks/dev-shm\.yaml:\d+ \(built-in\)\nplaybooks:\n  - id: execution-from-dev-shm\n`, got)
+	require.Equal(t, got, must(t, "rules", "show", "execution FROM /dev/shm"), "by the name of the rule, in any case")
 	require.True(t, json.Valid([]byte(must(t, "rules", "show", "execution-from-dev-shm", "--json"))))
 
-	o := falconer(t, "rules", "show", "nope")
+	dir := t.TempDir()
+	step := must(t, "rules", "show", "isolate-pod-network")
+	require.Contains(t, must(t, "rules", "mitigations"), "isolate-pod-network")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "book.yaml"), []byte(got), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "step.yaml"), []byte(strings.ReplaceAll(step, "quarantine", "elsewhere")), 0o600))
+	o := falconer(t, "rules", "lint", "--strict", dir)
+	require.Equal(t, exitOK, o.code, o.out)
+	o = falconer(t, "rules", "test", dir)
+	require.Equal(t, exitOK, o.code, "%s: what built-in examples say of a step that is replaced no longer holds", o.out)
+	require.Regexp(t, `\d+ examples passed, 0 failed; [1-9][0-9]* of them are yours\.`, o.err)
+
+	o = falconer(t, "rules", "show", "nope")
 	require.Equal(t, exitFailed, o.code)
-	require.Contains(t, o.err, `no playbook and no rule "nope": see "falconer rules list"`)
+	require.Contains(t, o.err, `no playbook, rule or mitigation "nope": see "falconer rules list" and "falconer rules mitigations"`)
 }
 
 func TestRulesExplainSaysWhyAnAlertGetsItsPlaybook(t *testing.T) {
@@ -95,7 +109,7 @@ func TestRulesLintAndTestOfASoundPlaybook(t *testing.T) {
 	o := falconer(t, "rules", "lint", dir)
 	require.Equal(t, exitOK, o.code, o.out)
 	require.Contains(t, o.out, "warning: playbook mine has no examples")
-	require.Regexp(t, `\d+ examples passed, 0 failed\.`, falconer(t, "rules", "test", dir).err)
+	require.Regexp(t, `\d+ examples passed, 0 failed; \d+ of them are yours\.`, falconer(t, "rules", "test", dir).err)
 }
 
 func TestCompletionForEveryShell(t *testing.T) {

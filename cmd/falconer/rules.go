@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"falconer/processor"
 	"falconer/rules"
@@ -33,8 +32,12 @@ func (a *app) rulesCommand() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return a.listRules() },
 		}),
 		a.jsonFlag(&cobra.Command{
-			Use: "show ID|RULE", Short: "Show one playbook, by its id or a rule that it is for", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
+			Use: "show ID|RULE", Short: "Show a playbook or shared mitigation as it is written, to begin your own with", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
 			RunE: func(_ *cobra.Command, args []string) error { return a.showRule(args[0]) },
+		}),
+		a.jsonFlag(&cobra.Command{
+			Use: "mitigations", Short: "List the mitigations that playbooks share",
+			RunE: func(*cobra.Command, []string) error { return a.listMitigations() },
 		}),
 		&cobra.Command{
 			Use: "examples ID|RULE", Short: "Print the example alerts of a playbook that it must match, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completePlaybook,
@@ -50,7 +53,7 @@ func (a *app) rulesCommand() *cobra.Command {
 		},
 		a.jsonFlag(&cobra.Command{
 			Use: "coverage", Short: "Say which published Falco rules have a playbook of their own",
-			Long: "Say which of the rules that the Falco organisation and the plugins in its registry publish have a playbook\nthat names them. Exit code 1 if one that Falco ships has none.",
+			Long: "Say which of the rules that the Falco organisation and the plugins in its registry publish have a playbook\nthat names them. Exit code 1 if one that Falco ships has none. --json prints which playbook it is.",
 			RunE: func(*cobra.Command, []string) error { return a.coverage() },
 		}),
 		a.jsonFlag(&cobra.Command{
@@ -110,31 +113,56 @@ func matchWords(m rules.Match) string {
 	return "priority " + strings.Join(m.Priorities, ", ")
 }
 
-func (a *app) showRule(id string) error {
+// showRule prints a playbook, or a step that playbooks share, as it is written.
+func (a *app) showRule(name string) error {
 	book, err := a.book()
 	if err != nil {
 		return err
 	}
-	p, info, err := findPlaybook(book, id)
+	if _, info, err := findPlaybook(book, name); err == nil {
+		name = info.ID
+	}
+	w, ok, err := book.Written(name)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("no playbook, rule or mitigation %q: see \"falconer rules list\" and \"falconer rules mitigations\"", name)
+	case a.asJSON:
+		return a.printJSON(w)
+	}
+	fmt.Fprintf(a.out, "# %s:%d (%s)\n%s", w.File, w.Line, w.Layer, w.Text)
+	return nil
+}
+
+// listMitigations prints the steps that playbooks share.
+func (a *app) listMitigations() error {
+	book, err := a.book()
 	if err != nil {
 		return err
 	}
-	if a.asJSON {
-		return a.printJSON(info)
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	if !a.asJSON {
+		fmt.Fprintln(w, "ID\tTITLE\tFILE")
 	}
-	fmt.Fprintf(a.out, "# %s:%d (%s)\n", info.File, info.Line, info.Layer)
-	enc := yaml.NewEncoder(a.out)
-	enc.SetIndent(2)
-	if err := enc.Encode(p); err != nil {
-		return err
+	for _, m := range book.Mitigations() {
+		if a.asJSON {
+			err = a.printJSON(m)
+		} else {
+			_, err = fmt.Fprintf(w, "%s\t%s\t%s:%d\n", m.ID, brief(m.Title), m.File, m.Line)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return enc.Close()
+	return w.Flush()
 }
 
 // findPlaybook returns the playbook with the id, or the one that names the rule.
 func findPlaybook(book *rules.Book, name string) (rules.Playbook, rules.Info, error) {
 	for _, info := range book.Playbooks() {
-		if info.ID == name || slices.Contains(info.Match.Rules, name) || slices.Contains(info.Match.Former, name) {
+		is := func(rule string) bool { return strings.EqualFold(rule, name) }
+		if info.ID == name || slices.ContainsFunc(info.Match.Rules, is) || slices.ContainsFunc(info.Match.Former, is) {
 			p, info, _ := book.Playbook(info.ID)
 			return p, info, nil
 		}
@@ -194,8 +222,11 @@ func (a *app) testRules(dirs []string) error {
 	if err != nil {
 		return err
 	}
-	failed, results := 0, book.Test()
+	failed, mine, results := 0, 0, book.Test()
 	for _, r := range results {
+		if r.Layer == "user" {
+			mine++
+		}
 		if len(r.Failures) > 0 {
 			failed++
 		}
@@ -209,7 +240,7 @@ func (a *app) testRules(dirs []string) error {
 			fmt.Fprintf(a.out, "%s:%d: %s, %s: %s\n", r.File, r.Line, r.Playbook, r.Example, f)
 		}
 	}
-	a.say("%d examples passed, %d failed.", len(results)-failed, failed)
+	a.say("%d examples passed, %d failed; %d of them are yours.", len(results)-failed, failed, mine)
 	if failed > 0 {
 		return errSaid
 	}
