@@ -69,9 +69,9 @@ func (s *Silences) during(in *Incident, upto time.Time) (out []Blindness) {
 	return out
 }
 
-// notice folds an alert about drops that another partition counts.
-func (l *Ledger) notice(m Message) {
-	if a, err := Decode(m.Data); err == nil && l.silences.blind(a, l.cur.Time) {
+// notice remembers what the alert says about drops.
+func (l *Ledger) notice(a *Alert) {
+	if l.silences.blind(a, l.cur.Time) {
 		l.out.Silences = &l.silences
 	}
 }

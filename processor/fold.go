@@ -69,9 +69,7 @@ func (l *Ledger) fold(m Message) {
 	default:
 		sum := sha256.Sum256(m.Data)
 		e.sum = hex.EncodeToString(sum[:])
-		if l.silences.blind(e.alert, l.cur.Time) {
-			l.out.Silences = &l.silences
-		}
+		l.notice(e.alert)
 		*l.count(m, e)++
 	}
 }

@@ -126,8 +126,10 @@ func (l *Ledger) Fold(m Message, room int) bool {
 	case SilenceMessage:
 		l.silences.obey(m, l.cur.Time)
 		l.out.Silences = &l.silences
-	case DropMessage:
-		l.notice(m)
+	case DropMessage: // another partition counts it
+		if a, err := Decode(m.Data); err == nil {
+			l.notice(a)
+		}
 	}
 	return true
 }

@@ -208,6 +208,8 @@ func hide(level RedactionLevel, v string, found []string) string {
 // hideField hides the secrets in the value of an output field.
 func hideField(level RedactionLevel, name, v string, found []string) string {
 	switch {
+	case level == RedactOff:
+		return v
 	case !strings.HasPrefix(name, "proc."):
 	case secretField.MatchString(name), level == RedactStrict && anyEnvironment.MatchString(name):
 		return Redacted

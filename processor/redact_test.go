@@ -136,6 +136,9 @@ func TestRedactAlert(t *testing.T) {
 	open := &Alert{Rule: "r", Output: "PASSWORD=hunter2"}
 	open.redact(RedactOff)
 	require.Equal(t, "PASSWORD=hunter2", open.Output)
+	e := examined{alert: open, values: map[string]string{"proc.env[DB_PASSWORD]": "hunter2"}}
+	e.redact(RedactOff)
+	require.Equal(t, map[string]string{"proc.env[DB_PASSWORD]": "hunter2"}, e.values, "what an identity rests on neither")
 }
 
 // A change of the word list must not switch a form off.

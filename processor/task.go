@@ -177,7 +177,7 @@ func assignee(a *Alert) string {
 	if ns, ok := Derive(a, "namespace"); ok {
 		return Visible("owner of namespace " + ns)
 	}
-	if place := Place(a); place == Cluster || place == Cloud {
+	if audited(a) {
 		return ""
 	}
 	if a.Hostname != "" {

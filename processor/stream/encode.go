@@ -40,21 +40,22 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	if p.read > ch.Cursor.Seq {
 		s.cursor.Read = p.read
 	}
-	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
+	if _, err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
 		return nil, err
 	}
 	for _, in := range ch.Incidents {
 		rev, known := p.revs[in.Fingerprint]
-		if err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known); err != nil {
+		m, err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known)
+		if err != nil {
 			return nil, err
 		}
 		if in.Closed {
-			s.msgs[len(s.msgs)-1].Header.Set(jetstream.MsgTTLHeader, p.keepClosed.Round(time.Second).String())
+			m.Header.Set(jetstream.MsgTTLHeader, p.keepClosed.Round(time.Second).String())
 		}
 		s.revised = append(s.revised, in.Fingerprint)
 	}
 	if ch.Silences != nil {
-		if err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
+		if _, err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
 			return nil, err
 		}
 	}
@@ -67,10 +68,10 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 
 // put adds a message that is compared and set. A subject that was never seen, or
 // was forgotten, is not compared: the cursor in the same batch guards it.
-func (s *share) put(subject string, body any, rev uint64, known bool) error {
+func (s *share) put(subject string, body any, rev uint64, known bool) (*nats.Msg, error) {
 	data, err := EncodeJSON(body)
 	if err != nil {
-		return fmt.Errorf("encoding %s: %w", subject, err)
+		return nil, fmt.Errorf("encoding %s: %w", subject, err)
 	}
 	m := nats.NewMsg(subject)
 	m.Data = data
@@ -78,7 +79,7 @@ func (s *share) put(subject string, body any, rev uint64, known bool) error {
 		s.expect(m, rev)
 	}
 	s.msgs = append(s.msgs, m)
-	return nil
+	return m, nil
 }
 
 // forget replaces a stored state by an empty one that soon expires.

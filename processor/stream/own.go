@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,11 +143,7 @@ func (w *Worker) keepClosed(maxAge time.Duration) time.Duration {
 	if maxAge <= 0 {
 		maxAge = 30 * 24 * time.Hour
 	}
-	reopen := w.cfg.Reopen
-	if reopen == 0 {
-		reopen = processor.DefaultReopen
-	}
-	return reopen + maxAge + time.Hour
+	return cmp.Or(w.cfg.Reopen, processor.DefaultReopen) + maxAge + time.Hour
 }
 
 // sameLife checks that the cursor speaks of the raw stream as it is. When the
