@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 )
 
 // benchOptions are what a bench is asked to measure.

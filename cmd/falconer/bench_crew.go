@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 )
 
 // crew are the workers of one measurement.

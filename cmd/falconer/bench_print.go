@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 )
 
 // measurement is one thing measured once: a line of --json. What was not measured

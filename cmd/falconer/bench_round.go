@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 	"falconer/processor/stream"
 	"falconer/subjects"
 )

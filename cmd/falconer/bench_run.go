@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 )
 
 // bencher measures, one thing after the other.

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"falconer/bench"
+	"falconer/processor/bench"
 	"falconer/processor/broker/brokertest"
 	"falconer/processor/stream"
 	"falconer/subjects"
