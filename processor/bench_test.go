@@ -47,6 +47,7 @@ func BenchmarkRedact(b *testing.B) {
 	for name, over := range map[string]fields{"nothing to hide": nil, "a password": {"proc.cmdline": "mysql --password hunter2"}} {
 		b.Run(name, func(b *testing.B) {
 			data := alertJSON(shellRule, epoch, over)
+			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
 				a := mustDecode(b, data)
@@ -91,5 +92,15 @@ func BenchmarkFoldOpening(b *testing.B) {
 		for !l.Fold(m, 900) {
 			l.Take()
 		}
+	}
+}
+
+// BenchmarkRender is what a person reads of a report, written once for each.
+func BenchmarkRender(b *testing.B) {
+	r := reportOf(b, benchAlert(1))
+	b.SetBytes(int64(len(r.Markdown)))
+	b.ReportAllocs()
+	for b.Loop() {
+		render(&r)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,6 +48,42 @@ func BenchmarkIdentity(b *testing.B) {
 	}
 }
 
+// BenchmarkBuiltinAdvise is what a report says to do, filled from the alert.
+func BenchmarkBuiltinAdvise(b *testing.B) {
+	book, _ := loadAll(nil)
+	a := shellAlert()
+	a.Rule = "Terminal shell in container"
+	b.ReportAllocs()
+	for b.Loop() {
+		book.Advise(a)
+	}
+}
+
+// BenchmarkBuiltinReport is all that an alert costs which opens an incident, from
+// its bytes to the report with its tasks: decoded, judged, advised and rendered.
+func BenchmarkBuiltinReport(b *testing.B) {
+	book, _ := loadAll(nil)
+	l := processor.NewLedger(processor.Options{Book: book, Era: "era"})
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b.ReportAllocs()
+	for seq := uint64(1); b.Loop(); seq++ {
+		// A day between two lets the one before be closed and forgotten.
+		at = at.Add(25 * time.Hour)
+		m := processor.Message{Seq: seq, Time: at, Data: openingAlert(seq)}
+		for !l.Fold(m, 900) {
+			l.Take()
+		}
+	}
+}
+
+// openingAlert is an alert of a workload of its own.
+func openingAlert(i uint64) []byte {
+	return fmt.Appendf(nil, `{"hostname":"node-1","output":"Notice A shell was spawned in a container with an attached terminal","output_fields":{`+
+		`"container.id":"0123456789ab","container.image.repository":"registry.example/shop/cart","container.name":"cart","k8s.ns.name":"shop",`+
+		`"k8s.pod.name":"svc-%06d-7d4b9c6f5-x2x7k","proc.cmdline":"bash -i","proc.exepath":"/bin/bash","proc.name":"bash","proc.pname":"nginx","proc.tty":34816,"user.name":"root","user.uid":0},`+
+		`"priority":"Notice","rule":"Terminal shell in container","source":"syscall","tags":["T1059","container","shell","mitre_execution"],"time":"2026-01-02T03:04:05Z"}`, i)
+}
+
 // shellAlert is an alert that playbook number 0 of manyPlaybooks is for.
 func shellAlert() *processor.Alert {
 	return &processor.Alert{
@@ -84,6 +121,7 @@ func manyPlaybooks(n int) []byte {
 }
 
 func BenchmarkLoad(b *testing.B) {
+	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = loadAll(nil)
 	}

@@ -19,6 +19,7 @@ import (
 // arrows says for each package which others of ours it may lean on, directly or
 // not: the house of DESIGN.md. What is in cmd wires them up and may lean on all.
 var arrows = map[string][]string{
+	"falconer/processor/bench":             {"falconer/processor", "falconer/processor/stream", "falconer/subjects"},
 	"falconer/processor":                   {},
 	"falconer/processor/broker":            {},
 	"falconer/processor/broker/brokertest": {"falconer/processor/broker"},

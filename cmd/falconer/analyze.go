@@ -81,12 +81,17 @@ func (a *app) analyze(ctx context.Context, name string, follow, all bool) error 
 
 // progress shows a bar on stderr when that is a terminal and the work is long.
 func (a *app) progress(total int64, unit string) *progressbar.ProgressBar {
+	return a.bar(total, unit, "", total >= 1<<20)
+}
+
+// bar is progress for work of which the caller knows what it is and whether it is long.
+func (a *app) bar(total int64, unit, what string, long bool) *progressbar.ProgressBar {
 	w := a.err
-	if !isTerminal(a.err) || total < 1<<20 {
+	if !isTerminal(a.err) || !long {
 		w = io.Discard
 	}
 	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString(unit), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+		progressbar.OptionSetDescription(what), progressbar.OptionSetItsString(unit), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 }
 
 // alert folds one alert. The ledger's clock is the time of the events.

@@ -20,8 +20,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestMain takes away the settings of whoever runs the tests.
+// TestMain takes away the settings of whoever runs the tests. In the processes that
+// a bench starts, this is falconer itself.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "bench-") {
+		main()
+	}
 	flag.Parse()
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "FALCONER_") && name != "FALCONER_CORPUS" {

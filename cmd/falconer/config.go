@@ -85,7 +85,11 @@ func (c *Config) bind(f *pflag.FlagSet) {
 func (c *Config) load(flags *pflag.FlagSet, env func(string) (string, bool)) error {
 	given := map[string]string{}
 	var rulesGiven []string
+	settings := settingFlags()
 	flags.Visit(func(f *pflag.Flag) {
+		if settings.Lookup(f.Name) == nil {
+			return // the command's own, which nothing else sets
+		}
 		given[f.Name] = f.Value.String()
 		if f.Name == "rules" {
 			rulesGiven = append([]string{}, c.Rules...)
@@ -113,6 +117,13 @@ func (c *Config) load(flags *pflag.FlagSet, env func(string) (string, bool)) err
 	return c.validate()
 }
 
+// settingFlags has a flag for every setting, and no other.
+func settingFlags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	(&Config{}).bind(f)
+	return f
+}
+
 func (c *Config) readFile(name string) error {
 	if name == "" {
 		return nil
@@ -126,10 +137,7 @@ func (c *Config) readFile(name string) error {
 
 func (c *Config) readEnv(flags *pflag.FlagSet, env func(string) (string, bool)) error {
 	var errs []error
-	own := pflag.NewFlagSet("", pflag.ContinueOnError)
-	fresh := Config{}
-	fresh.bind(own)
-	own.VisitAll(func(f *pflag.Flag) {
+	settingFlags().VisitAll(func(f *pflag.Flag) {
 		name := "FALCONER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		v, ok := env(name)
 		if !ok || f.Name == "config" {

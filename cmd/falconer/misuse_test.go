@@ -28,6 +28,15 @@ func TestMisuseIsExitCodeTwoAndSaysWhatToDo(t *testing.T) {
 		"dead replay 1 --all":              "or --all",
 		"dead replay x":                    `"x" is no dead letter: see "falconer dead list"`,
 		"dead replay 0":                    `"0" is no dead letter`,
+		"bench --mix storm,calm":           `no mix "calm": want one of storm, mixed, mixed-scattered, unique`,
+		"bench --workers 0":                "--workers has 0: want 1 to 64",
+		"bench --workers two":              `invalid argument "two" for "--workers"`,
+		"bench --alerts 0":                 "--alerts is 0: want 1 to 50000000",
+		"bench --rate=-1":                  "--rate is -1: want 0 to 1000000",
+		"bench --for 1ms":                  "--for is 1ms: want 1s to 1h",
+		"bench --repeat 0":                 "--repeat is 0: want at least 1",
+		"bench --replicas 3":               "--replicas 3 needs a cluster: name yours with --nats",
+		"bench --source-stream MINE":       "--source-stream is not for the bench",
 		"completion":                       "which of bash, fish, powershell, zsh?",
 		"completion tcsh":                  `unknown command "tcsh"`,
 		"rules":                            "which of",
@@ -67,15 +76,16 @@ func TestHelpIsAResult(t *testing.T) {
 		require.Empty(t, o.err, args)
 	}
 	all := must(t, "--help")
-	for _, command := range []string{"run", "demo", "analyze", "replay", "setup", "status", "doctor", "reports", "incidents", "tasks", "dead", "rules", "schema", "version", "completion"} {
+	for _, command := range []string{"run", "demo", "analyze", "replay", "setup", "status", "doctor", "reports", "incidents", "tasks", "dead", "rules", "schema", "version", "completion", "bench"} {
 		require.Regexp(t, `(?m)^  `+command+` +\S`, all)
 	}
+	require.NotContains(t, all, "bench-", "what a bench starts is nobody else's to start")
 }
 
 // NATS is looked for where nobody listens.
 func TestWithoutNATSEveryCommandSaysWhatToDo(t *testing.T) {
 	for _, command := range []string{
-		"run", "replay", "setup", "status", "reports list", "reports follow", "reports show x", "incidents list", "tasks list", "dead list",
+		"run", "replay", "setup", "status", "reports list", "reports follow", "reports show x", "incidents list", "tasks list", "dead list", "bench",
 	} {
 		t.Run(command, func(t *testing.T) {
 			o := falconer(t, append([]string{"--nats", "nats://me:secret@127.0.0.1:1"}, strings.Fields(command)...)...)

@@ -88,7 +88,8 @@ the later wins.`,
 	a.cfg.bind(root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Working:"}, &cobra.Group{ID: "read", Title: "Reading what was published:"}, &cobra.Group{ID: "know", Title: "Knowing:"})
 	root.AddCommand(
-		grouped("work", a.runCommand(), a.demoCommand(), a.analyzeCommand(), a.replayCommand(), a.setupCommand(), a.statusCommand(), a.doctorCommand(), a.silenceCommand())...)
+		grouped("work", a.runCommand(), a.demoCommand(), a.analyzeCommand(), a.replayCommand(), a.setupCommand(), a.statusCommand(), a.doctorCommand(), a.silenceCommand(), a.benchCommand())...)
+	root.AddCommand(a.benchServerCommand(), a.benchWorkerCommand())
 	root.AddCommand(grouped("read", a.reportsCommand(), a.incidentsCommand(), a.tasksCommand(), a.deadCommand())...)
 	root.AddCommand(grouped("know", a.rulesCommand(), a.schemaCommand(), a.versionCommand())...)
 	root.SetIn(a.in)

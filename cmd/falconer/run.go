@@ -29,8 +29,14 @@ in ./data; point falcosidekick's NATS output at it.`,
 	}
 }
 
-// run wires a worker up: playbooks, NATS (its own or inside), streams, worker.
+// run is a worker that works until ctx ends.
 func (a *app) run(ctx context.Context) error {
+	return a.work(ctx, func(*nats.Conn) error { return nil })
+}
+
+// work wires a worker up: playbooks, NATS (its own or inside), streams, worker. It
+// works when ready, which is told the connection, has returned.
+func (a *app) work(ctx context.Context, ready func(*nats.Conn) error) error {
 	book, err := a.book()
 	if err != nil {
 		return err
@@ -61,6 +67,9 @@ func (a *app) run(ctx context.Context) error {
 	}
 	w, err := stream.New(ctx, a.workerConfig(js, book, log))
 	if err != nil {
+		return err
+	}
+	if err := ready(nc); err != nil {
 		return err
 	}
 	log.Info().Str("worker", w.ID()).Str("nats", nc.ConnectedUrlRedacted()).Str("alerts", subjects.Alerts).Msg("working")

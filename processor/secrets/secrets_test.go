@@ -183,6 +183,7 @@ func TestFindIsTheSameForAll(t *testing.T) {
 // BenchmarkFind is what an alert costs that an incident keeps.
 func BenchmarkFind(b *testing.B) {
 	finder, set := secrets.New(), readLabelled(b, "labelled.txt")
+	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		finder.Find(set[i%len(set)].text)
 	}

@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"falconer/processor"
+)
+
+// plainBook makes of every alert an incident of its pod, with one task.
+type plainBook struct{}
+
+func (plainBook) Identity(*processor.Alert) processor.Identity {
+	return processor.Identity{Fields: []string{"pod"}}
+}
+
+func (plainBook) Judge(a *processor.Alert) processor.Verdict {
+	v := processor.Verdict{Category: "test", Confidence: "high", Why: []processor.Contribution{processor.BasePoints(a.Priority)}}
+	v.Score, v.Severity = processor.Score(v.Why)
+	return v
+}
+
+func (plainBook) Advise(*processor.Alert) processor.Advice {
+	return processor.Advice{
+		Title: "Test", Meaning: []processor.Text{processor.Say("A test.")}, Next: processor.Say("Nothing."),
+		Mitigations: []processor.Mitigation{{ID: "look", Title: "Look", Kind: processor.Investigate, Horizon: processor.Now, Risk: processor.ReadOnly}},
+	}
+}
+
+// BenchmarkEncode makes the messages of one partition's part of a commit of the
+// size that a worker under load commits: of states alone, which is what a flood of
+// repeats changes, and of incidents that open, with report and task.
+func BenchmarkEncode(b *testing.B) {
+	for _, shape := range []struct {
+		name            string
+		before, changed int
+	}{{"states=850", 850, 850}, {"openings=280", 0, 280}} {
+		b.Run(shape.name, func(b *testing.B) {
+			l := processor.NewLedger(processor.Options{Book: plainBook{}, Era: "era"})
+			foldEach(b, l, 0, shape.before)
+			l.Take()
+			foldEach(b, l, 1000, shape.changed)
+			changes := l.Take()
+			w, p := &Worker{cfg: Config{}.withDefaults()}, &partition{revs: map[string]uint64{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				s, err := w.encode(p, changes)
+				require.NoError(b, err)
+				require.Greater(b, len(s.msgs), shape.changed)
+			}
+		})
+	}
+}
+
+// foldEach folds one alert of each of so many pods.
+func foldEach(b *testing.B, l *processor.Ledger, from, n int) {
+	b.Helper()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range n {
+		data := fmt.Appendf(nil, `{"rule":"Rule","priority":"Warning","source":"syscall","hostname":"node-1","time":"2026-01-02T03:04:05Z",`+
+			`"output_fields":{"evt.time":%d,"k8s.ns.name":"shop","k8s.pod.name":"pod-%d","proc.cmdline":"sh -c uptime","proc.name":"sh"}}`, from+i, i)
+		require.True(b, l.Fold(processor.Message{Seq: uint64(from + i + 1), Time: at, Subject: "falco.warning.rule", Data: data}, 1<<20))
+	}
+}
