@@ -33,7 +33,8 @@ const (
 	// Partitioned matches the alerts that the transform of FALCO has spread.
 	Partitioned = rawRoot + ">"
 
-	rawRoot = "falconer.raw."
+	rawRoot  = "falconer.raw."
+	tickRoot = "falconer.tick."
 )
 
 // Headers on every output.
@@ -87,7 +88,7 @@ func State(partition int, fingerprint string) string {
 func PartitionStates(partition int) string { return fmt.Sprintf("falconer.incident.%d.*", partition) }
 
 // Tick is where a quiet partition asks the broker for the time.
-func Tick(partition int) string { return "falconer.tick." + strconv.Itoa(partition) }
+func Tick(partition int) string { return tickRoot + strconv.Itoa(partition) }
 
 // Raw lists the subjects of the raw stream that a partition reads, of so many: its
 // alerts and ticks, and what all partitions read, which is the orders to silence
@@ -121,6 +122,36 @@ func IsForeign(subject string, partition int) bool {
 	return ok && n != strconv.Itoa(partition)
 }
 
+// ReadBy tells which partition, of so many, reads a message of the raw stream, or -1
+// when none does. All says that every partition does; home then counts it if it is an
+// alert. It agrees with Raw.
+func ReadBy(subject string, of int) (home int, all bool) {
+	if rest, ok := strings.CutPrefix(subject, rawRoot); ok {
+		n, rest, _ := strings.Cut(rest, ".")
+		_, rule, _ := strings.Cut(rest, ".")
+		home = partitionOf(n, of)
+		return home, rule == dropsToken && home == dropsHome(of)
+	}
+	if n, ok := strings.CutPrefix(subject, tickRoot); ok {
+		return partitionOf(n, of), false
+	}
+	if IsSilence(subject) {
+		return -1, true
+	}
+	if strings.HasPrefix(subject, "falco.") {
+		return 0, false
+	}
+	return -1, false
+}
+
+// partitionOf reads the number of a partition, of so many, or returns -1.
+func partitionOf(token string, of int) int {
+	if n, err := strconv.Atoi(token); err == nil && n >= 0 && n < of && strconv.Itoa(n) == token {
+		return n
+	}
+	return -1
+}
+
 // RawAlerts lists the subjects of a partition's alerts alone.
 func RawAlerts(partition int) []string {
 	out := []string{rawRoot + strconv.Itoa(partition) + ".>"}
@@ -140,7 +171,7 @@ func IsSilence(subject string) bool { return strings.HasPrefix(subject, "falcone
 func SilencedIn(partition int) string { return "falconer.silenced." + strconv.Itoa(partition) }
 
 // IsTick reports whether a message of the raw stream is a tick.
-func IsTick(subject string) bool { return strings.HasPrefix(subject, "falconer.tick.") }
+func IsTick(subject string) bool { return strings.HasPrefix(subject, tickRoot) }
 
 // Origin returns the subject that a message of the raw stream was published to.
 func Origin(subject string) string {

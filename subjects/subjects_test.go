@@ -1,6 +1,7 @@
 package subjects_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,4 +145,27 @@ func covers(filter, subject string) bool {
 		}
 	}
 	return len(f) == len(s)
+}
+
+// Whoever reads all of the stream gives each partition what it would read by itself.
+func TestReadByAgreesWithTheSubjectsOfAPartition(t *testing.T) {
+	stored := []string{
+		"falco.odd", "falco.a.b.c", "falco", "falconer.silence.0123abcd", "falconer.silenced.3", "falconer.cursor.1",
+		"falconer.tick.0", "falconer.tick.3", "falconer.tick.16", "falconer.tick.-1", "falconer.tick.x", "falconer.tick.03",
+		"falconer.raw.3.warning.falco_internal_syscall_event_drop_2", "falconer.raw.x.warning.a",
+	}
+	for p := range 20 {
+		n := strconv.Itoa(p)
+		stored = append(stored, "falconer.raw."+n+".warning.a_rule", "falconer.raw."+n+".debug.falco_internal_syscall_event_drop")
+	}
+	for _, subject := range stored {
+		home, all := subjects.ReadBy(subject, 16)
+		for p := range 16 {
+			reads := slices.ContainsFunc(subjects.Raw(p, 16), func(filter string) bool { return covers(filter, subject) })
+			require.Equal(t, reads, all || home == p, "%s, partition %d", subject, p)
+			if reads && home >= 0 && strings.HasPrefix(subject, "falconer.raw.") {
+				require.Equal(t, home != p, subjects.IsForeign(subject, p), subject)
+			}
+		}
+	}
 }

@@ -49,6 +49,7 @@ func BenchmarkEncode(b *testing.B) {
 			for b.Loop() {
 				s, err := w.encode(p, changes)
 				require.NoError(b, err)
+				require.NoError(b, w.complete(b.Context(), s))
 				require.Greater(b, len(s.msgs), shape.changed)
 			}
 		})

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"falconer/subjects"
 )
 
 // acquisition is the outcome of an attempt to own a partition.
@@ -33,6 +31,7 @@ func (w *Worker) rebalance(ctx context.Context) {
 	}
 	if surplus := slices.ContainsFunc(slices.Collect(maps.Keys(w.owned)), func(n int) bool { return !w.wanted[n] }); surplus {
 		w.commit(ctx)
+		w.await(ctx)
 	}
 	for n, p := range w.owned {
 		if !w.wanted[n] {
@@ -58,14 +57,13 @@ func (w *Worker) acquire(ctx context.Context, a acquisition) {
 	case a.err != nil:
 		w.retryLater(a.n)
 		w.complain(ctx, a)
-		return
-	case !w.wanted[a.n]:
-		w.stop(a.p.reader)
-		return
+	case w.wanted[a.n]:
+		w.owned[a.n] = a.p
+		w.tellOwned()
 	}
-	w.owned[a.n] = a.p
-	w.running.Go(func() { a.p.reader.run(w, a.p) })
-	w.tellOwned()
+	if len(w.taking) == 0 { // else with the last of them, or within a second
+		w.read(ctx)
+	}
 }
 
 // complain says that a partition was not taken, at most every five seconds: when
@@ -103,26 +101,18 @@ func (w *Worker) renew(ctx context.Context) {
 // drop lets a partition go. What it folded and did not commit is folded again by
 // the next owner.
 func (w *Worker) drop(p *partition) {
-	w.stop(p.reader)
 	if w.owned[p.n] == p {
 		delete(w.owned, p.n)
 		w.tellOwned()
+		w.retire()
 	}
-}
-
-// stop ends a reader, and takes its consumer away: those that nobody reads would
-// count against the account's limit until they expire.
-func (w *Worker) stop(r *reader) {
-	r.stop()
-	w.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_ = w.cfg.JS.DeleteConsumer(ctx, subjects.RawStream, r.consumer) // it expires if this fails
-	})
 }
 
 // reown drops a partition whose state is in doubt and takes it anew.
 func (w *Worker) reown(ctx context.Context, p *partition, why error) {
+	if w.owned[p.n] != p {
+		return // it was let go meanwhile
+	}
 	w.cfg.Log.Info().Err(why).Int("partition", p.n).Msg("partition in doubt; taking it anew")
 	w.drop(p)
 	if w.wanted[p.n] && !w.taking[p.n] && ctx.Err() == nil {

@@ -13,12 +13,14 @@ import (
 	"falconer/subjects"
 )
 
-// Limits of one commit. The server takes 1,000 messages a batch; the rest is
-// room for cursors.
+// Limits of one commit. The server takes 1,000 messages a batch; a partition's share
+// stays below that with its cursor and the news of a gap. What waits for a commit is
+// bounded for the sake of memory.
 const (
-	maxBatch      = 900
-	maxBatchBytes = 16 << 20
-	maxBody       = 900 << 10
+	serverBatch     = 1000
+	maxBatch        = 900
+	maxPendingBytes = 16 << 20
+	maxBody         = 900 << 10
 )
 
 // Error codes of JetStream that the client library does not name, from
@@ -67,38 +69,87 @@ func judge(err error) outcome {
 	return doubtful
 }
 
-// publish stores the shares as one atomic batch and, when it is committed,
-// brings the partitions' revisions up to date.
-func (w *Worker) publish(ctx context.Context, shares []*share) error {
+// flight is a commit on its way: shares of partitions whose outputs are encoded and
+// which are stored while the loop folds on. The loop has one at a time.
+type flight struct {
+	shares []*share
+	landed chan []landing
+}
+
+// landing is what became of the shares that went in one batch.
+type landing struct {
+	shares []*share
+	first  uint64 // sequence of the batch's first message
+	err    error
+}
+
+// launch sends the shares on their way, after a wait.
+func (w *Worker) launch(ctx context.Context, shares []*share, wait time.Duration) {
+	f := &flight{shares: shares, landed: make(chan []landing, 1)}
+	w.flight = f
+	w.running.Go(func() {
+		if wait > 0 && !w.pause(ctx, wait) {
+			f.landed <- []landing{{shares: shares, err: errQuit}}
+			return
+		}
+		f.landed <- w.publish(ctx, shares)
+	})
+}
+
+// errQuit says that a commit was given up because the worker ends.
+var errQuit = errors.New("the worker ends before the stream takes commits again")
+
+// pause waits, and returns false when the worker ends meanwhile.
+func (w *Worker) pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.quit:
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+// publish encodes the outputs of the shares and stores them in as few atomic batches
+// as they fit in. A share is never divided; each stands for itself.
+func (w *Worker) publish(ctx context.Context, shares []*share) (landings []landing) {
+	var ready []*share
+	for _, s := range shares {
+		if err := w.complete(ctx, s); err != nil {
+			landings = append(landings, landing{shares: []*share{s}, err: err})
+			continue
+		}
+		ready = append(ready, s)
+	}
+	for len(ready) > 0 {
+		n, size := 0, 0
+		for n < len(ready) && (n == 0 || size+len(ready[n].msgs) <= serverBatch) {
+			size += len(ready[n].msgs)
+			n++
+		}
+		landings = append(landings, w.store(ctx, ready[:n]))
+		ready = ready[n:]
+	}
+	return landings
+}
+
+// store publishes the shares atomically.
+func (w *Worker) store(ctx context.Context, shares []*share) landing {
 	var msgs []*nats.Msg
 	for _, s := range shares {
 		msgs = append(msgs, s.msgs...)
 	}
-	last, err := w.store(ctx, msgs)
-	if err != nil {
-		return err
-	}
-	seq := last - uint64(len(msgs)) + 1
-	for _, s := range shares {
-		s.settle(seq)
-		s.log(w.cfg.Log)
-		seq += uint64(len(s.msgs))
-	}
-	return nil
-}
-
-// store publishes the messages atomically and returns the last one's sequence;
-// the others' precede it without a gap.
-func (w *Worker) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
 	defer cancel()
 	w.reach(atFolded)
 	ack, err := w.publishBatch(ctx, msgs)
 	if err != nil {
-		return 0, err
+		return landing{shares: shares, err: err}
 	}
 	w.reach(atAcked)
-	return ack.Sequence, nil
+	// Sequences of a batch have no gap between them.
+	return landing{shares: shares, first: ack.Sequence - uint64(len(msgs)) + 1}
 }
 
 // settle notes the revisions of a stored share whose cursor got sequence seq.
@@ -115,29 +166,54 @@ func (s *share) settle(seq uint64) {
 	}
 }
 
-// commit stores the changes of all owned partitions in one atomic batch. It
-// returns when they are stored, or when the partitions they belong to are let go.
+// commit sends the changes of all owned partitions on their way, when the commit
+// before has landed.
 func (w *Worker) commit(ctx context.Context) {
+	w.await(ctx)
 	w.since, w.moved = time.Time{}, time.Time{}
-	shares := w.collect(ctx)
-	for attempt := 0; len(shares) > 0; attempt++ {
-		err := w.publish(ctx, shares)
-		switch judge(err) {
+	if shares := w.collect(ctx); len(shares) > 0 {
+		w.launch(ctx, shares, 0)
+	}
+}
+
+// await returns when nothing is on its way: all is stored, or the partitions that it
+// belongs to are let go.
+func (w *Worker) await(ctx context.Context) {
+	for w.flight != nil {
+		w.land(ctx, <-w.flight.landed)
+	}
+}
+
+// land brings the partitions' revisions up to date, or does what has to be done
+// about a commit that was not stored.
+func (w *Worker) land(ctx context.Context, landings []landing) {
+	w.flight = nil
+	var again []*share
+	wait := time.Duration(0)
+	for _, l := range landings {
+		switch judge(l.err) {
 		case committed:
 			w.cleared()
-			return
+			for _, s := range l.shares {
+				s.settle(l.first)
+				s.log(w.cfg.Log)
+				l.first += uint64(len(s.msgs))
+			}
 		case refused:
-			shares = w.waitOut(ctx, shares, err, attempt)
+			wait = w.refused(l.err)
+			again = append(again, l.shares...)
 		case conflict:
-			shares = w.stillMine(ctx, shares, err)
+			again = append(again, w.stillMine(ctx, l.shares, l.err)...)
 		case repeated:
-			w.cfg.Log.Warn().Err(err).Msg("an output exists that the cursor does not know of; taking the partitions anew and leaving it out")
-			w.abandon(ctx, shares, err, true)
-			return
+			w.cfg.Log.Warn().Err(l.err).Msg("an output exists that the cursor does not know of; taking the partitions anew and leaving it out")
+			w.abandon(ctx, l.shares, l.err, true)
 		case doubtful:
-			w.abandon(ctx, shares, err, false)
-			return
+			w.abandon(ctx, l.shares, l.err, false)
 		}
+	}
+	again = slices.DeleteFunc(again, func(s *share) bool { return w.owned[s.p.n] != s.p })
+	if len(again) > 0 {
+		w.launch(ctx, again, wait)
 	}
 }
 
@@ -155,13 +231,11 @@ func (w *Worker) collect(ctx context.Context) []*share {
 			continue
 		}
 		s, err := w.encode(p, p.ledger.Take())
-		if err == nil && w.cfg.Now().Before(w.careful[n]) {
-			err = w.missing(ctx, s)
-		}
 		if err != nil {
 			w.reown(ctx, p, err)
 			continue
 		}
+		s.careful = w.cfg.Now().Before(w.careful[n])
 		shares = append(shares, s)
 	}
 	return shares
@@ -172,26 +246,20 @@ func (p *partition) changed() bool {
 	return p.ledger.Pending() > 0 || p.ledger.Cursor() != p.cur.Cursor || p.read > max(p.cur.Seq, p.cur.Read)
 }
 
-// waitOut waits before a refused commit is tried again. A full output stream is
-// back-pressure: workers wait until there is room, and say so.
-func (w *Worker) waitOut(ctx context.Context, shares []*share, err error, attempt int) []*share {
+// refused notes that the stream took no commit, and returns how long to wait before
+// it is tried again. A full output stream is back-pressure: workers wait until there
+// is room, and say so.
+func (w *Worker) refused(err error) (wait time.Duration) {
+	now := w.cfg.Now()
 	if w.stalled.IsZero() {
-		w.stalled = w.cfg.Now()
+		w.stalled, w.refusals = now, 0
 	}
-	if attempt%20 == 3 {
-		w.cfg.Log.Error().Err(err).Dur("stalled", w.cfg.Now().Sub(w.stalled)).
+	if w.refusals%20 == 3 {
+		w.cfg.Log.Error().Err(err).Dur("stalled", now.Sub(w.stalled)).
 			Msgf("stream %s takes no commit; alerts wait in %s and nothing is lost while that keeps them. Is it full? Raise its MaxBytes or shorten the retention", subjects.OutputStream, subjects.RawStream)
 	}
-	select {
-	case <-ctx.Done():
-		w.abandon(ctx, shares, ctx.Err(), false)
-		return nil
-	case <-w.quit:
-		w.abandon(ctx, shares, err, false)
-		return nil
-	case <-time.After(min(20*time.Millisecond<<min(attempt, 6), time.Second)):
-	}
-	return shares
+	w.refusals++
+	return min(20*time.Millisecond<<min(w.refusals-1, 6), time.Second)
 }
 
 func (w *Worker) cleared() {

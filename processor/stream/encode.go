@@ -27,13 +27,17 @@ type share struct {
 	cursor  Cursor
 	msgs    []*nats.Msg
 	compare bool
+	// careful says that outputs are looked for before they are published; see missing.
+	careful bool
 	// revised are the fingerprints whose states msgs hold from the second on, in
 	// order; the first message is the cursor.
 	revised []string
+	// completed says that the outputs are among msgs.
+	completed bool
 }
 
-// encode makes the messages of one partition's changes: the cursor, the states,
-// then the outputs.
+// encode makes the messages of one partition's changes that are of its state, which
+// goes on changing: the cursor, then the incidents. The outputs follow; see complete.
 func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	s := &share{p: p, changes: ch, cursor: p.cur, compare: !w.mutated(noCompare)}
 	s.cursor.Cursor, s.cursor.Read = ch.Cursor, 0
@@ -62,8 +66,25 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	for _, fp := range ch.Forgotten {
 		s.forget(fp)
 	}
-	err := s.outputs(ch, w.cfg.Retention)
-	return s, err
+	return s, nil
+}
+
+// complete adds the outputs, which nothing changes any more, unless that was done
+// for an earlier attempt. It runs beside the loop.
+func (w *Worker) complete(ctx context.Context, s *share) error {
+	if s.completed {
+		return nil
+	}
+	if err := s.outputs(s.changes, w.cfg.Retention); err != nil {
+		return err
+	}
+	if s.careful {
+		if err := w.missing(ctx, s); err != nil {
+			return err
+		}
+	}
+	s.completed = true
+	return nil
 }
 
 // put adds a message that is compared and set. A subject that was never seen, or

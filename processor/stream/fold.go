@@ -13,37 +13,53 @@ import (
 	"falconer/subjects"
 )
 
-// receive folds one delivery.
-func (w *Worker) receive(ctx context.Context, d delivery) {
-	switch {
-	case w.owned[d.p.n] != d.p: // of a partition that was let go
-	case d.err != nil:
-		w.reown(ctx, d.p, d.err)
-	case d.number != d.p.folded+1:
-		w.reown(ctx, d.p, fmt.Errorf("delivery %d came to be folded where %d was due", d.number, d.p.folded+1))
-	default:
-		w.fold(ctx, d)
+// receive folds a batch of deliveries.
+func (w *Worker) receive(ctx context.Context, b *batch) {
+	<-b.prepared
+	for i := range b.deliveries {
+		switch d := &b.deliveries[i]; {
+		case !w.reads(b.r, d.p): // of a partition that was let go, or is read elsewhere now
+		case d.number != d.p.folded+1:
+			w.reown(ctx, d.p, fmt.Errorf("delivery %d came to be folded where %d was due", d.number, d.p.folded+1))
+		default:
+			w.fold(ctx, d)
+		}
+	}
+	b.r.upto = max(b.r.upto, b.upto)
+	if b.err == nil {
+		if w.heavy() {
+			w.commit(ctx)
+		}
+		return
+	}
+	for _, l := range b.r.lanes {
+		if l != nil && w.reads(b.r, l.p) {
+			w.reown(ctx, l.p, b.err)
+		}
 	}
 }
 
-func (w *Worker) fold(ctx context.Context, d delivery) {
-	d.p.behind = d.behind
-	d.p.folded = d.number
-	for !d.p.ledger.Fold(d.msg, w.room(d.p)) {
-		w.commit(ctx)
-		if w.owned[d.p.n] != d.p {
+// reads reports whether the partition is owned and what the reader delivers is for it.
+func (w *Worker) reads(r *reader, p *partition) bool { return p.reader == r && w.owned[p.n] == p }
+
+func (w *Worker) fold(ctx context.Context, d *delivery) {
+	p := d.p
+	p.folded = d.number
+	for !p.ledger.Fold(d.msg, maxBatch) {
+		if w.commit(ctx); w.owned[p.n] != p {
 			return
 		}
 	}
-	d.p.saw(d.msg.Seq)
-	now := w.cfg.Now()
+	p.saw(d.msg.Seq)
 	switch {
-	case d.p.ledger.Pending() == 0:
-		w.moved = earliest(w.moved, now)
-	default:
-		w.since = earliest(w.since, now)
+	case p.ledger.Pending() == 0:
+		if w.moved.IsZero() {
+			w.moved = w.cfg.Now()
+		}
+	case w.since.IsZero():
+		w.since = w.cfg.Now()
 	}
-	if w.full() {
+	if p.ledger.Pending() > maxBatch-processor.MinRoom {
 		w.commit(ctx)
 	}
 }
@@ -55,31 +71,31 @@ func earliest(t, now time.Time) time.Time {
 	return t
 }
 
-// room is how many messages the partition's ledger may have pending, so that
-// those of all partitions fit one batch.
-func (w *Worker) room(p *partition) int {
-	pending := 0
-	for _, o := range w.owned {
-		pending += o.ledger.Pending()
-	}
-	return max(processor.MinRoom, maxBatch-len(w.owned)-pending+p.ledger.Pending())
-}
-
-func (w *Worker) full() bool {
-	pending, weight := len(w.owned), 0
+// heavy reports whether what waits for a commit takes so much memory that it should
+// wait no longer.
+func (w *Worker) heavy() bool {
+	weight := 0
 	for _, p := range w.owned {
-		pending += p.ledger.Pending()
 		weight += p.ledger.Weight()
 	}
-	return pending > maxBatch-processor.MinRoom || weight > maxBatchBytes
+	return weight > maxPendingBytes
 }
 
-// commitIfDue commits what has waited long enough. Under backlog it waits longer,
-// since a commit costs nearly the same whatever its size.
+// backlog is how many waiting messages make a worker take its time with commits.
+const backlog = 5000
+
+// commitIfDue commits what has waited long enough, once the commit before is
+// stored. Under backlog it waits longer, since a commit costs nearly the same
+// whatever its size.
 func (w *Worker) commitIfDue(ctx context.Context) {
+	if w.flight != nil {
+		return
+	}
 	wait := w.cfg.CommitEvery
-	if len(w.inbox) > 0 {
-		wait *= 5
+	for r := range w.readers {
+		if r.waits.Load() > backlog {
+			wait = 5 * w.cfg.CommitEvery
+		}
 	}
 	now := w.cfg.Now()
 	if !w.since.IsZero() && now.Sub(w.since) >= wait || !w.moved.IsZero() && now.Sub(w.moved) >= 20*w.cfg.CommitEvery {
@@ -100,7 +116,7 @@ func (w *Worker) ticks() {
 func (w *Worker) tick(p *partition) {
 	due, ok := p.ledger.NextDue()
 	now := w.cfg.Now()
-	if !ok || p.behind > 0 || due.After(now) {
+	if !ok || p.reader == nil || p.reader.waits.Load() > 0 || len(w.inbox) > 0 || due.After(now) {
 		return
 	}
 	msg := nats.NewMsg(subjects.Tick(p.n))
@@ -109,3 +125,6 @@ func (w *Worker) tick(p *partition) {
 		w.cfg.Log.Warn().Err(err).Int("partition", p.n).Msg("tick not published; incidents of a quiet partition close late")
 	}
 }
+
+// prepare does ahead what can be done before an alert's turn.
+func (w *Worker) prepare(m *processor.Message) {}

@@ -79,8 +79,8 @@ func (w *Worker) noteGap(p *partition, raw *jetstream.StreamInfo) bool {
 	}
 	if g, lost := p.gap(raw.State.FirstSeq); lost {
 		g.Time = oldestTime(raw)
-		// A batch has room for the news of one partition beyond what is pending.
-		if !p.ledger.Lost(g, w.room(p)+processor.MinRoom) {
+		// A batch has room for the news beyond what is pending.
+		if !p.ledger.Lost(g, maxBatch+processor.MinRoom) {
 			return false
 		}
 		w.cfg.Log.Error().Int("partition", p.n).Uint64("first", g.First).Uint64("last", g.Last).Uint64("at_most", g.Messages).

@@ -30,7 +30,8 @@ type partition struct {
 	// silencesRev is of the stored list of silences, 0 when there is none.
 	silencesRev uint64
 	ledger      *processor.Ledger
-	reader      *reader
+	// reader delivers to it, once the loop has begun to read for it.
+	reader *reader
 	// read is the sequence up to which the partition is known to be read, or is
 	// known to have lost something; seen are those folded since. See gap.
 	read uint64
@@ -40,8 +41,6 @@ type partition struct {
 	surveyAt   time.Time
 	waits      uint64
 	waitsSince time.Time
-	// behind is how many messages were waiting when the last one was delivered.
-	behind uint64
 	// keepClosed is how long the state of a closed incident is stored at the most.
 	keepClosed time.Duration
 	// connection numbers the connection on which the partition was taken.
@@ -51,9 +50,8 @@ type partition struct {
 	folded uint64
 }
 
-// own takes a partition: it writes the fence, loads the state that the fence
-// protects, and starts to read after the cursor. Any error means that nothing
-// is owned and that it may be tried again.
+// own takes a partition: it writes the fence and loads the state that the fence
+// protects. Any error means that nothing is owned and that it may be tried again.
 func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 	p := &partition{n: n, revs: map[string]uint64{}, connection: w.connection()}
 	if err := w.fence(ctx, p); err != nil {
@@ -64,16 +62,16 @@ func (w *Worker) own(ctx context.Context, n int) (*partition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading partition %d: %w", n, err)
 	}
-	p.ledger = processor.NewLedger(processor.Options{
-		Book: w.cfg.Book, Era: Era(p.cur.Created), Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen,
-	})
+	p.ledger = processor.NewLedger(w.options(Era(p.cur.Created)))
 	cur := w.restorable(p.cur.Cursor)
 	p.ledger.Restore(cur, w.lay(p, states, cur), silences)
-	if p.reader, err = w.read(ctx, p); err != nil {
-		return nil, fmt.Errorf("reading partition %d: %w", n, err)
-	}
 	w.cfg.Log.Debug().Int("partition", n).Uint64("epoch", p.cur.Epoch).Uint64("seq", p.cur.Seq).Int("open", p.ledger.Open()).Msg("partition owned")
 	return p, nil
+}
+
+// options are the ledger's, in an era of the raw stream.
+func (w *Worker) options(era string) processor.Options {
+	return processor.Options{Book: w.cfg.Book, Era: era, Redaction: w.cfg.Redaction, Reopen: w.cfg.Reopen}
 }
 
 // lay sorts out ghosts. A server that is killed may bring a state back of which the

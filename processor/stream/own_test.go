@@ -28,14 +28,15 @@ func TestAPartitionIsNotReadBeforeTheLoopOwnsIt(t *testing.T) {
 
 	p, err := w.own(t.Context(), 0)
 	require.NoError(t, err)
-	t.Cleanup(p.reader.stop)
+	t.Cleanup(func() { p.reader.stop() })
 	require.Never(t, func() bool { return len(w.inbox) > 0 }, 500*time.Millisecond, 10*time.Millisecond)
 
 	w.wanted[0] = true
 	w.acquire(t.Context(), acquisition{n: 0, p: p})
-	d := <-w.inbox
-	require.NoError(t, d.err)
-	require.Equal(t, "the first alert", string(d.msg.Data))
+	b := <-w.inbox
+	require.NoError(t, b.err)
+	require.Len(t, b.deliveries, 1)
+	require.Equal(t, "the first alert", string(b.deliveries[0].msg.Data))
 }
 
 // What is lost between servers is known to nobody: the consumer has delivered it,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,75 +29,169 @@ func contiguous(msg jetstream.Msg, next uint64) (*jetstream.MsgMetadata, error) 
 	return meta, nil
 }
 
-// reader delivers a partition's messages, in order and without a gap, until it
-// is stopped or in doubt.
+// reader delivers messages of the raw stream to partitions, in order and without a
+// gap, until it is stopped or in doubt: to one by the subjects of that partition,
+// or to several out of the whole stream. See plan.
 type reader struct {
-	consumer string // its name
-	msgs     jetstream.MessagesContext
-	done     chan struct{}
+	// lanes are those that it delivers to, by partition; nil for the others.
+	lanes []*lane
+	// from is the first sequence to read.
+	from   uint64
+	filter []string
+	ctx    context.Context
+	stop   context.CancelFunc
+	// waits is how many messages the server had for it beyond the last delivery.
+	waits atomic.Uint64
+	// upto belongs to the loop: its partitions have folded all that is theirs up to there.
+	upto uint64
 }
 
-// delivery is a message for the worker's loop, or the reason why none follow.
+// lane is the way of one partition's messages through a reader.
+type lane struct {
+	p      *partition
+	after  uint64 // what stands up to here is folded already
+	number uint64 // of deliveries so far
+}
+
+// batch is some of what a reader delivers, in order.
+type batch struct {
+	r          *reader
+	deliveries []delivery
+	upto       uint64
+	// err is why nothing follows.
+	err error
+	// prepared is closed when all that can be done ahead is done.
+	prepared chan struct{}
+}
+
+// delivery is a message for a partition.
 type delivery struct {
 	p *partition
-	// number counts the reader's deliveries from 1.
+	// number counts the partition's deliveries by this reader, from 1.
 	number uint64
 	msg    processor.Message
-	behind uint64
-	err    error
 }
 
-// read prepares to read the raw stream after the partition's cursor. The loop
-// starts the reader once it owns the partition, not before: it passes over what
-// comes of partitions that it does not own.
-func (w *Worker) read(ctx context.Context, p *partition) (*reader, error) {
-	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.RawStream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.cur.Seq + 1,
-		FilterSubjects: subjects.Raw(p.n, w.partitions), AckPolicy: jetstream.AckNonePolicy,
+// How much a batch holds, and how long the first may wait for others when more
+// are known to come.
+const (
+	batchSize = 64
+	batchSeen = 512
+	batchWait = 5 * time.Millisecond
+)
+
+// run reads until the reader is stopped or in doubt; the last batch says why.
+func (r *reader) run(w *Worker) {
+	err := r.read(w)
+	_ = w.enqueue(&batch{r: r, err: err, upto: r.from - 1}) // stopped: nobody asks why
+}
+
+func (r *reader) read(w *Worker) error {
+	c, err := w.cfg.JS.CreateConsumer(r.ctx, subjects.RawStream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.from,
+		FilterSubjects: r.filter, AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	// The stream may have been made anew since the fence looked at it.
-	if raw, err := w.rawInfo(ctx); err != nil || !raw.Created.Equal(p.cur.Created) {
-		return nil, errors.Join(err, fmt.Errorf("stream %s was made anew just now", subjects.RawStream))
+	defer w.deleteConsumer(c.CachedInfo().Name)
+	// The stream may have been made anew since the fences looked at it.
+	raw, err := w.rawInfo(r.ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range r.lanes {
+		if l != nil && !raw.Created.Equal(l.p.cur.Created) {
+			return fmt.Errorf("stream %s was made anew just now", subjects.RawStream)
+		}
 	}
 	msgs, err := c.Messages(jetstream.PullMaxMessages(w.cfg.Prefetch), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(2*time.Second))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &reader{consumer: c.CachedInfo().Name, msgs: msgs, done: make(chan struct{})}, nil
+	defer msgs.Stop()
+	defer context.AfterFunc(r.ctx, msgs.Stop)()
+	return r.deliver(w, msgs)
 }
 
-// run sends deliveries to the worker's inbox, the last of them with an error.
-func (r *reader) run(w *Worker, p *partition) {
+// deleteConsumer takes a reader's consumer away: those that nobody reads would
+// count against the account's limit until they expire.
+func (w *Worker) deleteConsumer(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = w.cfg.JS.DeleteConsumer(ctx, subjects.RawStream, name) // it expires if this fails
+}
+
+// deliver gathers messages into batches for as long as more are known to come.
+func (r *reader) deliver(w *Worker, msgs jetstream.MessagesContext) error {
+	b := &batch{r: r}
+	seen, began := 0, time.Time{}
 	for next := uint64(1); ; next++ {
-		d := delivery{p: p, number: next}
-		msg, err := r.msgs.Next()
+		msg, err := msgs.Next()
 		var meta *jetstream.MsgMetadata
 		if err == nil {
 			meta, err = contiguous(msg, next)
 		}
-		if err == nil {
-			d.msg, d.behind = message(msg, meta, p.n), meta.NumPending
-		}
-		d.err = err
-		select {
-		case w.inbox <- d:
-		case <-r.done:
-			return
-		}
 		if err != nil {
-			return
+			return errors.Join(err, w.enqueue(b))
+		}
+		if seen++; seen == 1 {
+			began = time.Now()
+		}
+		r.waits.Store(meta.NumPending)
+		r.add(b, msg, meta)
+		if meta.NumPending > 0 && len(b.deliveries) < batchSize && seen < batchSeen && (seen%8 != 0 || time.Since(began) < batchWait) {
+			continue
+		}
+		if err := w.enqueue(b); err != nil {
+			return err
+		}
+		b, seen = &batch{r: r, deliveries: make([]delivery, 0, batchSize+8)}, 0
+	}
+}
+
+// add appends the message for every partition of the reader that reads it.
+func (r *reader) add(b *batch, msg jetstream.Msg, meta *jetstream.MsgMetadata) {
+	b.upto = meta.Sequence.Stream
+	home, all := subjects.ReadBy(msg.Subject(), len(r.lanes))
+	for n, l := range r.lanes {
+		if all || n == home {
+			l.add(b, msg, meta)
 		}
 	}
 }
 
-// stop ends the reader. Deliveries that wait in the inbox are the caller's to ignore.
-func (r *reader) stop() {
-	close(r.done)
-	r.msgs.Stop()
+func (l *lane) add(b *batch, msg jetstream.Msg, meta *jetstream.MsgMetadata) {
+	if l == nil || meta.Sequence.Stream <= l.after {
+		return
+	}
+	l.number++
+	b.deliveries = append(b.deliveries, delivery{p: l.p, number: l.number, msg: message(msg, meta, l.p.n)})
+}
+
+// enqueue hands a batch to the loop, and does meanwhile what can be done ahead.
+func (w *Worker) enqueue(b *batch) error {
+	b.prepared = make(chan struct{})
+	select {
+	case w.inbox <- b:
+	case <-b.r.ctx.Done():
+		return b.r.ctx.Err()
+	}
+	select {
+	case w.preparing <- struct{}{}:
+	case <-b.r.ctx.Done(): // the loop will pass over it
+		close(b.prepared)
+		return b.r.ctx.Err()
+	}
+	w.running.Go(func() {
+		defer func() { <-w.preparing }()
+		defer close(b.prepared)
+		for i := range b.deliveries {
+			w.prepare(&b.deliveries[i].msg)
+		}
+	})
+	return nil
 }
 
 func message(msg jetstream.Msg, meta *jetstream.MsgMetadata, partition int) processor.Message {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +38,7 @@ type Config struct {
 	CommitEvery time.Duration
 	// CommitTimeout is when a commit without an answer is in doubt. Zero means 5 s.
 	CommitTimeout time.Duration
-	// Prefetch is how many alerts a partition's reader asks for at once. Zero means 500.
+	// Prefetch is how many alerts a reader asks for at once. Zero means 1,000.
 	Prefetch int
 	Log      zerolog.Logger
 	// Now is the worker's clock; it decides when to ask and when to commit, never
@@ -56,7 +57,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CommitEvery, 50*time.Millisecond)
 	setDefault(&c.CommitTimeout, 5*time.Second)
 	if c.Prefetch == 0 {
-		c.Prefetch = 500
+		c.Prefetch = 1000
 	}
 	return c
 }
@@ -88,7 +89,8 @@ type Worker struct {
 	cfg        Config
 	partitions int
 	presence   *presence
-	inbox      chan delivery
+	inbox      chan *batch
+	preparing  chan struct{} // holds one for each batch that is being prepared
 	acquired   chan acquisition
 	running    sync.WaitGroup
 	quit       <-chan struct{}
@@ -102,6 +104,10 @@ type Worker struct {
 	since   time.Time // when the oldest change waiting for a commit was made
 	moved   time.Time // the same for a cursor that moved without other change
 	stalled time.Time // since when the output stream refuses commits
+	// refusals counts how often it did since then.
+	refusals int
+	flight   *flight // the commit on its way, if any
+	readers  map[*reader]bool
 
 	complained time.Time
 	// careful says until when a partition's outputs are looked for before they
@@ -132,8 +138,8 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	return &Worker{
 		cfg: cfg, partitions: n, presence: members,
-		inbox: make(chan delivery, 4096), acquired: make(chan acquisition),
-		owned: map[int]*partition{}, wanted: map[int]bool{}, taking: map[int]bool{}, retryAt: map[int]time.Time{}, careful: map[int]time.Time{},
+		inbox: make(chan *batch, 32), preparing: make(chan struct{}, runtime.GOMAXPROCS(0)), acquired: make(chan acquisition),
+		readers: map[*reader]bool{}, owned: map[int]*partition{}, wanted: map[int]bool{}, taking: map[int]bool{}, retryAt: map[int]time.Time{}, careful: map[int]time.Time{},
 	}, nil
 }
 
@@ -155,8 +161,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case d := <-w.inbox:
-			w.receive(work, d)
+		case b := <-w.inbox:
+			w.receive(work, b)
+		case l := <-w.landing():
+			w.land(work, l)
 		case a := <-w.acquired:
 			w.acquire(work, a)
 		case <-w.presence.changed:
@@ -164,6 +172,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-second.C:
 			w.renew(work)
 			w.rebalance(work)
+			w.read(work)
 			w.verify(work)
 			w.survey(work)
 			w.ticks()
@@ -182,9 +191,18 @@ func (w *Worker) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommitTimeout)
 	defer cancel()
 	w.commit(ctx)
+	w.await(ctx)
 	for _, p := range w.owned {
 		w.drop(p)
 	}
+}
+
+// landing is where the commit on its way lands, or nil when none is.
+func (w *Worker) landing() <-chan []landing {
+	if w.flight == nil {
+		return nil
+	}
+	return w.flight.landed
 }
 
 // finish waits for the goroutines that Run has started.
@@ -193,10 +211,7 @@ func (w *Worker) finish() {
 	go func() { w.running.Wait(); close(done) }()
 	for {
 		select {
-		case a := <-w.acquired:
-			if a.p != nil {
-				a.p.reader.stop()
-			}
+		case <-w.acquired:
 		case <-w.inbox:
 		case <-done:
 			return
@@ -207,6 +222,9 @@ func (w *Worker) finish() {
 // verify looks at a quarter of the partitions: one that another worker took from
 // this one is else noticed with the next commit only, which a quiet one has not.
 func (w *Worker) verify(ctx context.Context) {
+	if w.flight != nil {
+		return // it will tell
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	owned := slices.Sorted(maps.Keys(w.owned))
