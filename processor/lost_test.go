@@ -44,6 +44,8 @@ type failingBook struct{ Book }
 
 func (failingBook) Identity(*Alert) Identity { panic("no identity") }
 
+func (failingBook) Grade(*Alert) Severity { panic("no severity") }
+
 func (failingBook) Judge(*Alert) Verdict { panic("no verdict") }
 
 func (failingBook) Advise(*Alert) Advice { panic("no advice") }

@@ -8,7 +8,10 @@ import "time"
 type Book interface {
 	// Identity says which alerts are the same incident.
 	Identity(a *Alert) Identity
-	// Judge classifies the alert. It is asked for every alert and must be quick.
+	// Grade returns the severity that Judge would give, and nothing else. It is
+	// asked for every alert and must be quick.
+	Grade(a *Alert) Severity
+	// Judge classifies the alert. It is asked for alerts that make a report.
 	Judge(a *Alert) Verdict
 	// Advise explains the alert and says what to do about it. It is asked once
 	// per report.

@@ -6,6 +6,9 @@ import (
 	"falconer/processor"
 )
 
+// Grade implements processor.Book.
+func (b *Book) Grade(a *processor.Alert) processor.Severity { return b.Judge(a).Severity }
+
 // Judge implements processor.Book.
 func (b *Book) Judge(a *processor.Alert) processor.Verdict {
 	read := b.tagCache.read(a.Tags)

@@ -17,6 +17,8 @@ func (plainBook) Identity(*processor.Alert) processor.Identity {
 	return processor.Identity{Fields: []string{"pod"}}
 }
 
+func (b plainBook) Grade(a *processor.Alert) processor.Severity { return b.Judge(a).Severity }
+
 func (plainBook) Judge(a *processor.Alert) processor.Verdict {
 	v := processor.Verdict{Category: "test", Confidence: "high", Why: []processor.Contribution{processor.BasePoints(a.Priority)}}
 	v.Score, v.Severity = processor.Score(v.Why)

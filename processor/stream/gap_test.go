@@ -135,6 +135,8 @@ type slowBook struct {
 	gate chan struct{}
 }
 
+func (b slowBook) Grade(a *processor.Alert) processor.Severity { return b.Judge(a).Severity }
+
 func (b slowBook) Judge(a *processor.Alert) processor.Verdict {
 	if a.Rule != processor.RuleLost {
 		<-b.gate

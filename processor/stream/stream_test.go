@@ -29,6 +29,8 @@ func (b book) Identity(*processor.Alert) processor.Identity {
 	return processor.Identity{Fields: []string{"proc.name", "workload"}, Idle: b.idle}
 }
 
+func (b book) Grade(a *processor.Alert) processor.Severity { return b.Judge(a).Severity }
+
 func (book) Judge(a *processor.Alert) processor.Verdict {
 	v := processor.Verdict{Category: "test", Confidence: "high", Playbook: "test@1", Match: "rule"}
 	v.Why = []processor.Contribution{processor.BasePoints(a.Priority)}

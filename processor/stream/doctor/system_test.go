@@ -19,6 +19,7 @@ import (
 type book struct{}
 
 func (book) Identity(*processor.Alert) processor.Identity { return processor.Identity{} }
+func (book) Grade(*processor.Alert) processor.Severity    { return processor.Info }
 func (book) Judge(*processor.Alert) processor.Verdict     { return processor.Verdict{} }
 func (book) Advise(*processor.Alert) processor.Advice     { return processor.Advice{} }
 
