@@ -100,8 +100,8 @@ func (p Priority) String() string {
 // ParsePriority understands Falco's words in any case, "info", and the numbers
 // 0 to 7 that Falco's gRPC output wrote. Anything else is PriorityUnknown.
 func ParsePriority(s string) Priority {
-	s = strings.ToLower(strings.TrimSpace(s))
-	if s == "info" {
+	s = strings.TrimSpace(s)
+	if strings.EqualFold(s, "info") {
 		return Informational
 	}
 	if len(s) == 1 && s[0] >= '0' && s[0] <= '7' {

@@ -41,6 +41,16 @@ func undecodable(format string, args ...any) error {
 // what differs between their versions (DESIGN, "What an alert is"), never
 // guesses and never panics. Every error is a *DecodeError.
 func Decode(data []byte) (*Alert, error) {
+	a := &Alert{Fields: make(map[string]string, 24)}
+	if (&scanner{}).scan(string(data), a) {
+		a.trim()
+		return a, nil
+	}
+	return decode(data)
+}
+
+// decode is Decode for alerts of any form.
+func decode(data []byte) (*Alert, error) {
 	if len(data) > MaxAlertBytes {
 		return nil, undecodable("%d bytes long; alerts are decoded up to %d bytes", len(data), MaxAlertBytes)
 	}
@@ -169,8 +179,17 @@ func (a *Alert) decodeTags(raw json.RawMessage) {
 			tags = append(tags, t)
 		}
 	}
+	words := make([]string, 0, len(tags))
 	for _, t := range tags {
-		s, _ := t.(string)
+		if s, ok := t.(string); ok {
+			words = append(words, s)
+		}
+	}
+	a.setTags(words)
+}
+
+func (a *Alert) setTags(tags []string) {
+	for _, s := range tags {
 		s = strings.TrimSpace(s)
 		if s == "" || len(s) > MaxNameBytes || slices.Contains(a.Tags, s) || len(a.Tags) >= MaxTagCount {
 			continue

@@ -2,11 +2,10 @@ package processor
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -39,9 +38,9 @@ func Place(a *Alert) string {
 
 // DefaultIdentity is the workload: what most people would call "the same thing
 // again" whichever replica, node or process id it came from.
-func DefaultIdentity() []string {
-	return []string{"cluster", "namespace", "workload", "executable", "user"}
-}
+func DefaultIdentity() []string { return slices.Clone(defaultIdentity[:]) }
+
+var defaultIdentity = [...]string{"cluster", "namespace", "workload", "executable", "user"}
 
 // DerivedNames lists the names that Derive knows beside output fields.
 func DerivedNames() []string {
@@ -115,26 +114,50 @@ func image(a *Alert) string {
 	return repo
 }
 
-// Suffixes that Kubernetes generates: its safe alphabet has no vowels and no
-// 0, 1 or 3, so that a word of the name itself is seldom taken for one
-// (k8s.io/apimachinery/pkg/util/rand).
-var (
-	replicaSet  = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
-	cronJob     = regexp.MustCompile(`-[0-9]{8,11}-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
-	daemonSet   = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
-	statefulSet = regexp.MustCompile(`-[0-9]{1,4}$`)
-)
-
 // Workload returns a pod's name without the suffix that its controller made:
-// Deployment, CronJob, DaemonSet or Job, StatefulSet.
+//
+//	Deployment   -<6 to 10 safe>-<5 safe>
+//	CronJob      -<8 to 11 digits>-<5 safe>
+//	DaemonSet    -<5 safe>, as a Job's
+//	StatefulSet  -<1 to 4 digits>
+//
+// Kubernetes' safe alphabet has no vowels and no 0, 1 or 3, so that a word of the name
+// itself is seldom taken for a suffix (k8s.io/apimachinery/pkg/util/rand).
 func Workload(pod string) string {
-	for _, suffix := range []*regexp.Regexp{replicaSet, cronJob, daemonSet, statefulSet} {
-		if at := suffix.FindStringIndex(pod); at != nil && at[0] > 0 {
-			return pod[:at[0]]
+	dash := strings.LastIndexByte(pod, '-')
+	if dash <= 0 {
+		return pod
+	}
+	switch last := pod[dash+1:]; {
+	case len(last) == 5 && consists(last, safe):
+		before := strings.LastIndexByte(pod[:dash], '-')
+		middle := pod[before+1 : dash]
+		switch n := len(middle); {
+		case before <= 0:
+		case n >= 6 && n <= 10 && consists(middle, safe), n >= 8 && n <= 11 && consists(middle, decimal):
+			return pod[:before]
 		}
+		return pod[:dash]
+	case len(last) >= 1 && len(last) <= 4 && consists(last, decimal):
+		return pod[:dash]
 	}
 	return pod
 }
+
+func safe(c byte) bool    { return strings.IndexByte("bcdfghjklmnpqrstvwxz2456789", c) >= 0 }
+func decimal(c byte) bool { return c >= '0' && c <= '9' }
+
+func consists(s string, of func(byte) bool) bool {
+	for i := range len(s) {
+		if !of(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// fingerprint is 16 hex digits.
+type fingerprint [16]byte
 
 // Fingerprint returns the 16 hex digits that all alerts of one incident share,
 // and the identity values they are made of.
@@ -142,45 +165,83 @@ func Workload(pod string) string {
 // An identity of nothing but the rule falls back to the host name, so that
 // unrelated hosts are not merged unseen.
 func Fingerprint(a *Alert, id Identity) (string, map[string]string) {
+	fp, values := identify(a, id)
+	return string(fp[:]), values
+}
+
+func identify(a *Alert, id Identity) (fingerprint, map[string]string) {
+	list := identityValues(nil, a, id)
+	values := make(map[string]string, len(list))
+	for _, f := range list {
+		values[f.name] = f.value
+	}
+	_, fp := fingerprintOf(nil, a, id)
+	return fp, values
+}
+
+// identityValues appends the values that an alert has of its identity, by name.
+func identityValues(list []field, a *Alert, id Identity) []field {
 	fields := id.Fields
 	if len(fields) == 0 {
-		fields = DefaultIdentity()
+		fields = defaultIdentity[:]
 	}
-	values := make(map[string]string, len(fields))
 	for _, name := range fields {
 		if v, ok := Derive(a, name); ok {
-			values[name] = v
+			list = append(list, field{name, v})
 		}
 	}
-	if len(values) == 0 && a.Hostname != "" {
-		values["host"] = a.Hostname
+	if len(list) == 0 && a.Hostname != "" {
+		list = append(list, field{"host", a.Hostname})
 	}
-	// encoding/json writes map keys sorted, which makes the form canonical.
-	canonical, _ := json.Marshal([]any{id.Version, a.Rule, a.Source, values})
-	sum := sha256.Sum256(canonical)
-	return hex.EncodeToString(sum[:8]), values
+	slices.SortFunc(list, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return slices.CompactFunc(list, func(a, b field) bool { return a.name == b.name })
+}
+
+// fingerprintOf appends the canonical form of the identity to b, and returns its
+// hash: the JSON of a list of version, rule, source and the values by name.
+func fingerprintOf(b []byte, a *Alert, id Identity) ([]byte, fingerprint) {
+	var room [8]field
+	b = append(b, '[')
+	b = strconv.AppendInt(b, int64(id.Version), 10)
+	b = appendJSON(append(b, ','), a.Rule)
+	b = appendJSON(append(b, ','), a.Source)
+	b = append(b, ",{"...)
+	for i, f := range identityValues(room[:0], a, id) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(append(appendJSON(b, f.name), ':'), f.value)
+	}
+	b = append(b, "}]"...)
+	sum := sha256.Sum256(b)
+	var fp fingerprint
+	hex.Encode(fp[:], sum[:8])
+	return b, fp
+}
+
+// appendJSON appends s as encoding/json writes it.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string can always be encoded
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // eventHash identifies one event of the kernel or of an audit log: two alerts
 // with the same hash are copies of one event, sent twice on the way. The uuid
 // takes no part: falcosidekick makes a fresh one for each request.
 func eventHash(a *Alert) uint64 {
-	h := sha256.New()
-	put := func(s string) {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		h.Write([]byte(s))
+	list := make([]field, 0, len(a.Fields))
+	for _, name := range sortedKeys(a.Fields) {
+		list = append(list, field{name, a.Fields[name]})
 	}
-	put(a.Hostname)
-	put(a.Rule)
-	put(a.Source)
-	put(a.Time.String())
-	for _, k := range sortedKeys(a.Fields) {
-		put(k)
-		put(a.Fields[k])
-	}
-	return binary.BigEndian.Uint64(h.Sum(nil))
+	_, hash := hashEvent(nil, a, list)
+	return hash
 }
 
 func sortedKeys[V any](m map[string]V) []string {

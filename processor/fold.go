@@ -2,102 +2,88 @@ package processor
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"time"
 )
 
-// examined is an alert with all that is known of it before any state changes.
-type examined struct {
-	alert       *Alert
-	identity    Identity
-	values      map[string]string
-	fingerprint string
-	hash        uint64
-	sum         string
-	verdict     Verdict
-}
-
-// examine does what may fail on a hostile alert or in a faulty playbook, and
-// turns a panic into an error.
-func (l *Ledger) examine(m Message) (e examined, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("analysis panicked: %v", p)
-		}
-	}()
-	if e.alert, err = Decode(m.Data); err != nil || e.alert.Heartbeat() {
-		return e, err
-	}
-	e.hash = eventHash(e.alert)
-	e.identity = l.opts.Book.Identity(e.alert)
-	e.fingerprint, e.values = Fingerprint(e.alert, e.identity)
-	e.redact(l.opts.Redaction.Level)
-	e.verdict = l.opts.Book.Judge(e.alert)
-	if find := l.opts.Redaction.Find; find != nil && l.opts.Redaction.Level != RedactOff && l.keeps(e) {
-		if found := e.alert.secrets(find); len(found) > 0 {
-			e.redact(l.opts.Redaction.Level, found...)
-			e.verdict = l.opts.Book.Judge(e.alert) // as it will be judged for the report
-		}
-	}
-	return e, nil
-}
-
-// redact hides secrets in the alert and in the values of its identity. The
-// fingerprint was made before: it shows nothing.
-func (e *examined) redact(level RedactionLevel, found ...string) {
-	e.alert.redact(level, found...)
-	for name, v := range e.values {
-		e.values[name] = hideField(level, name, v, found)
-	}
-}
-
-// keeps reports whether the incident of the alert may keep something of it.
-func (l *Ledger) keeps(e examined) bool {
-	in := l.incidents[e.fingerprint]
-	return in == nil || in.Closed || in.Count == 0 || len(in.Samples) < maxSamples || e.verdict.Severity > in.Severity
-}
-
-func (l *Ledger) fold(m Message) {
-	e, err := l.examine(m)
-	switch {
-	case err != nil:
-		l.bury(m, err)
-	case e.alert.Heartbeat():
+func (l *Ledger) fold(m *Message) {
+	l.opts.Prepare(m)
+	switch d := &m.digest; {
+	case d.err != nil:
+		l.bury(m, d.err)
+	case d.heartbeat:
 		l.cur.Totals.Internal++
 	default:
-		sum := sha256.Sum256(m.Data)
-		e.sum = hex.EncodeToString(sum[:])
-		l.notice(e.alert)
-		*l.count(m, e)++
+		l.count(m)
 	}
 }
 
-// count folds an understood alert into its incident, which it may open. It
-// returns the sum to which the alert belongs.
-func (l *Ledger) count(m Message, e examined) *uint64 {
-	in := l.incidents[e.fingerprint]
-	l.touched[e.fingerprint] = true
+// count folds an understood alert.
+func (l *Ledger) count(m *Message) {
+	d := &m.digest
+	in := l.incidents[string(d.fingerprint[:])]
+	e, err := l.whole(m, in)
+	if err != nil {
+		l.bury(m, err)
+		return
+	}
+	*l.enter(m, in, e)++
+}
+
+// enter adds the alert to its incident, which it may open.
+func (l *Ledger) enter(m *Message, in *Incident, e *examined) *uint64 {
 	if in == nil || in.Closed {
 		in = l.begin(m, e, in)
 	}
-	if in.copied(e.alert, e.hash) {
+	l.touched[in.Fingerprint] = true
+	return l.add(m, in, e)
+}
+
+// whole returns the alert whole if that is needed: its incident will keep something
+// of it, or make a report of it, or there are silences to compare it with. Else it
+// may be nil.
+func (l *Ledger) whole(m *Message, in *Incident) (e *examined, err error) {
+	d := &m.digest
+	e = d.whole
+	kept := in == nil || in.Closed || in.Count == 0 || len(in.Samples) < maxSamples || d.severity > in.Severity
+	if e == nil && (kept || l.silences.any(l.cur.Time)) {
+		if e, err = l.opts.examine(m.Data); err != nil {
+			return e, err
+		}
+	}
+	if kept {
+		err = l.opts.search(e)
+	}
+	return e, err
+}
+
+// add adds the alert to its incident. It returns the sum to which the alert belongs.
+func (l *Ledger) add(m *Message, in *Incident, e *examined) *uint64 {
+	d := &m.digest
+	severity, seen := d.severity, d.seen
+	if e != nil {
+		severity, seen = e.verdict.Severity, e.seen()
+		l.notice(e.alert)
+	}
+	if in.copied(d.time, d.hash) {
 		in.Resent++
 		return &l.cur.Totals.Resent
 	}
-	if by := l.silences.silencing(e.alert, e.verdict.Severity, l.cur.Time); by != nil {
+	if by := l.silencing(e, severity); by != nil {
 		l.silence(in, by)
 		return &l.cur.Totals.Silenced
 	}
 	before := l.cur.Totals.Reports
-	in.count(m, l.cur.Time, e.alert, e.sum)
+	in.count(l.cur.Time, d.time, &seen)
+	if len(in.Samples) < maxSamples {
+		in.sample(m, e.alert)
+	}
 	switch {
 	case in.Count == 1: // those before it, if any, were silenced
-		in.Severity, in.Evidence = e.verdict.Severity, e.alert
+		in.Severity, in.Evidence = severity, e.alert
 		l.report(in, KindOpened, l.cur.Time)
-	case e.verdict.Severity > in.Severity:
-		in.Severity, in.Evidence = e.verdict.Severity, e.alert
+	case severity > in.Severity:
+		in.Severity, in.Evidence = severity, e.alert
 		in.Escalations++
 		l.report(in, fmt.Sprintf("%s%d", KindEscalated, in.Escalations), l.cur.Time)
 	}
@@ -110,6 +96,14 @@ func (l *Ledger) count(m Message, e examined) *uint64 {
 	return &l.cur.Totals.Merged
 }
 
+// silencing finds the silence that holds for the alert, or nil.
+func (l *Ledger) silencing(e *examined, severity Severity) *SilenceRecord {
+	if e == nil {
+		return nil // there is none, or the alert would be whole
+	}
+	return l.silences.silencing(e.alert, severity, l.cur.Time)
+}
+
 // silence counts an event that makes no report. It keeps its incident open.
 func (l *Ledger) silence(in *Incident, by *SilenceRecord) {
 	in.Silenced++
@@ -120,9 +114,10 @@ func (l *Ledger) silence(in *Incident, by *SilenceRecord) {
 }
 
 // begin opens an incident after old, the closed one of the same fingerprint or nil.
-func (l *Ledger) begin(m Message, e examined, old *Incident) *Incident {
+func (l *Ledger) begin(m *Message, e *examined, old *Incident) *Incident {
+	fp := string(e.fingerprint[:])
 	in := &Incident{
-		Schema: IncidentSchema, ID: incidentID(e.fingerprint, m.Seq, l.opts.Era), Fingerprint: e.fingerprint,
+		Schema: IncidentSchema, ID: incidentID(fp, m.Seq, l.opts.Era), Fingerprint: fp,
 		Rule: e.alert.Rule, Source: e.alert.Source, Identity: e.values, Severity: e.verdict.Severity,
 		Opened: l.cur.Time, Evidence: e.alert, Reopen: l.opts.Reopen,
 		Idle: orDefault(e.identity.Idle, DefaultIdle), Cap: orDefault(e.identity.Cap, DefaultCap),
@@ -180,7 +175,7 @@ func (l *Ledger) explain(a *Alert) (Verdict, Advice) {
 }
 
 // bury records an alert that could not be understood.
-func (l *Ledger) bury(m Message, why error) {
+func (l *Ledger) bury(m *Message, why error) {
 	l.cur.Totals.Dead++
-	l.out.Dead = append(l.out.Dead, NewDeadLetter(m, why))
+	l.out.Dead = append(l.out.Dead, NewDeadLetter(*m, why))
 }

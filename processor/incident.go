@@ -2,8 +2,10 @@ package processor
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -92,6 +94,7 @@ type Message struct {
 	Subject string
 	Data    []byte
 	Kind    MessageKind
+	digest  digest // see Options.Prepare
 }
 
 // MessageKind says what a message of the raw stream is.
@@ -141,8 +144,8 @@ func (in *Incident) due() time.Time {
 // copied reports whether the event is one of the recent ones, and remembers it
 // if it is not. An alert that does not say when its event happened is never
 // taken for a copy: two events that look the same could not be told apart.
-func (in *Incident) copied(a *Alert, hash uint64) bool {
-	if a.Time.IsZero() {
+func (in *Incident) copied(event time.Time, hash uint64) bool {
+	if event.IsZero() {
 		return false
 	}
 	if slices.Contains(in.Recent, hash) {
@@ -156,26 +159,29 @@ func (in *Incident) copied(a *Alert, hash uint64) bool {
 }
 
 // count folds one more event into the figures.
-func (in *Incident) count(m Message, at time.Time, a *Alert, sum string) {
+func (in *Incident) count(at, event time.Time, values *seen) {
 	in.Count++
 	in.prolong(at)
-	if !a.Time.IsZero() {
-		if in.FirstEvent.IsZero() || a.Time.Before(in.FirstEvent) {
-			in.FirstEvent = a.Time
+	if !event.IsZero() {
+		if in.FirstEvent.IsZero() || event.Before(in.FirstEvent) {
+			in.FirstEvent = event
 		}
-		if a.Time.After(in.LastEvent) {
-			in.LastEvent = a.Time
-		}
-	}
-	if len(in.Samples) < maxSamples {
-		what := cmp.Or(a.first("proc.cmdline", "fd.name", "ka.uri", fieldLost), a.Output)
-		in.Samples = append(in.Samples, Sample{Seq: m.Seq, Time: a.Time, SHA256: sum, What: shorten(what, maxSampleB)})
-	}
-	for _, kind := range []string{"host", "pod", "image", "user"} {
-		if v, ok := Derive(a, kind); ok {
-			in.saw(kind, shorten(v, maxSampleB))
+		if event.After(in.LastEvent) {
+			in.LastEvent = event
 		}
 	}
+	for i, v := range values {
+		if v != "" {
+			in.saw(seenKinds[i], v)
+		}
+	}
+}
+
+// sample notes where the alert stands.
+func (in *Incident) sample(m *Message, a *Alert) {
+	what := cmp.Or(a.first("proc.cmdline", "fd.name", "ka.uri", fieldLost), a.Output)
+	sum := sha256.Sum256(m.Data)
+	in.Samples = append(in.Samples, Sample{Seq: m.Seq, Time: a.Time, SHA256: hex.EncodeToString(sum[:]), What: shorten(what, maxSampleB)})
 }
 
 // prolong has the incident wait again for the next alert.

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"maps"
@@ -36,6 +37,12 @@ type Options struct {
 	Reopen time.Duration
 }
 
+func (o Options) withDefaults() Options {
+	o.Reopen = cmp.Or(o.Reopen, DefaultReopen)
+	o.Redaction.Level = cmp.Or(o.Redaction.Level, RedactStandard)
+	return o
+}
+
 // Ledger folds the alerts of one partition, in the order of their sequences,
 // into incidents. Its outputs depend on the messages alone: not on when Take is
 // called, nor on how often a ledger is restored from what Take returned.
@@ -55,13 +62,7 @@ type Ledger struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger(opts Options) *Ledger {
-	if opts.Reopen == 0 {
-		opts.Reopen = DefaultReopen
-	}
-	if opts.Redaction.Level == "" {
-		opts.Redaction.Level = RedactStandard
-	}
-	return &Ledger{opts: opts, incidents: map[string]*Incident{}, touched: map[string]bool{}}
+	return &Ledger{opts: opts.withDefaults(), incidents: map[string]*Incident{}, touched: map[string]bool{}}
 }
 
 // Restore puts a new ledger where the one that stored cur and the incidents
@@ -122,7 +123,7 @@ func (l *Ledger) Fold(m Message, room int) bool {
 	switch m.Kind {
 	case AlertMessage:
 		l.cur.Totals.In++
-		l.fold(m)
+		l.fold(&m)
 	case SilenceMessage:
 		l.silences.obey(m, l.cur.Time)
 		l.out.Silences = &l.silences

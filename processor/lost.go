@@ -1,8 +1,6 @@
 package processor
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -49,13 +47,12 @@ func (l *Ledger) Lost(g Gap, room int) bool {
 		return false
 	}
 	a := g.alert()
-	e := examined{alert: a, hash: eventHash(a)}
+	e := &examined{alert: a, hash: eventHash(a)}
 	e.identity, e.verdict = l.classify(a)
 	e.identity.Fields = []string{"falconer.partition"}
-	e.fingerprint, e.values = Fingerprint(a, e.identity)
-	sum := sha256.Sum256([]byte(a.Output))
-	e.sum = hex.EncodeToString(sum[:])
-	l.count(Message{Seq: g.First, Time: g.Time}, e)
+	e.fingerprint, e.values = identify(a, e.identity)
+	m := &Message{Seq: g.First, Time: g.Time, Data: []byte(a.Output), digest: e.digest()}
+	l.enter(m, l.incidents[string(e.fingerprint[:])], e)
 	l.cur.Totals.Gaps++
 	l.cur.Totals.Lost += g.Messages
 	return true

@@ -54,6 +54,11 @@ func (s Silences) clone() Silences {
 	return s
 }
 
+// any reports whether a silence may hold at a time.
+func (s *Silences) any(at time.Time) bool {
+	return slices.ContainsFunc(s.List, func(r SilenceRecord) bool { return r.Active(at) })
+}
+
 // silencing finds the first silence that holds for the alert, or nil.
 func (s *Silences) silencing(a *Alert, severity Severity, at time.Time) *SilenceRecord {
 	for i := range s.List {

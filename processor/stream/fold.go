@@ -125,6 +125,3 @@ func (w *Worker) tick(p *partition) {
 		w.cfg.Log.Warn().Err(err).Int("partition", p.n).Msg("tick not published; incidents of a quiet partition close late")
 	}
 }
-
-// prepare does ahead what can be done before an alert's turn.
-func (w *Worker) prepare(m *processor.Message) {}

@@ -187,8 +187,9 @@ func (w *Worker) enqueue(b *batch) error {
 	w.running.Go(func() {
 		defer func() { <-w.preparing }()
 		defer close(b.prepared)
+		opts := w.options("")
 		for i := range b.deliveries {
-			w.prepare(&b.deliveries[i].msg)
+			opts.Prepare(&b.deliveries[i].msg)
 		}
 	})
 	return nil
