@@ -83,11 +83,7 @@ func (o Options) quick(s *scratch, data []byte) (d digest, ok bool) {
 	s.buffer, d.hash = hashEvent(s.buffer[:0], a, s.scanner.list)
 	s.buffer, d.fingerprint = fingerprintOf(s.buffer[:0], a, o.Book.Identity(a))
 	d.severity = o.Book.Grade(a)
-	for i, kind := range seenKinds {
-		if v, ok := Derive(a, kind); ok {
-			d.seen[i] = s.words.keep(shorten(v, maxSampleB))
-		}
-	}
+	d.seen = seenOf(a, s.words)
 	return d, true
 }
 
@@ -190,11 +186,11 @@ func (e *examined) digest() digest {
 	}
 }
 
-// seen are the values of the alert that its incident lists.
-func (e *examined) seen() (out seen) {
+// seenOf are the values of the alert that its incident lists.
+func seenOf(a *Alert, w words) (out seen) {
 	for i, kind := range seenKinds {
-		if v, ok := Derive(e.alert, kind); ok {
-			out[i] = shorten(v, maxSampleB)
+		if v, ok := Derive(a, kind); ok {
+			out[i] = w.keep(shorten(v, maxSampleB))
 		}
 	}
 	return out

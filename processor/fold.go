@@ -62,7 +62,7 @@ func (l *Ledger) add(m *Message, in *Incident, e *examined) *uint64 {
 	d := &m.digest
 	severity, seen := d.severity, d.seen
 	if e != nil {
-		severity, seen = e.verdict.Severity, e.seen()
+		severity, seen = e.verdict.Severity, seenOf(e.alert, l.words)
 		l.notice(e.alert)
 	}
 	if in.copied(d.time, d.hash) {
@@ -80,15 +80,19 @@ func (l *Ledger) add(m *Message, in *Incident, e *examined) *uint64 {
 	}
 	switch {
 	case in.Count == 1: // those before it, if any, were silenced
-		in.Severity, in.Evidence = severity, e.alert
-		l.report(in, KindOpened, l.cur.Time)
+		in.Severity = severity
+		if in.Silenced > 0 {
+			in.keep(e.alert)
+		}
+		l.report(in, e.alert, KindOpened, l.cur.Time)
 	case severity > in.Severity:
-		in.Severity, in.Evidence = severity, e.alert
+		in.Severity = severity
+		in.keep(e.alert)
 		in.Escalations++
-		l.report(in, fmt.Sprintf("%s%d", KindEscalated, in.Escalations), l.cur.Time)
+		l.report(in, e.alert, fmt.Sprintf("%s%d", KindEscalated, in.Escalations), l.cur.Time)
 	}
 	if threshold(in.Count) {
-		l.report(in, fmt.Sprintf("x%d", in.Count), l.cur.Time)
+		l.report(in, in.Alert(), fmt.Sprintf("x%d", in.Count), l.cur.Time)
 	}
 	if l.cur.Totals.Reports > before {
 		return &l.cur.Totals.Reported
@@ -116,10 +120,13 @@ func (l *Ledger) silence(in *Incident, by *SilenceRecord) {
 // begin opens an incident after old, the closed one of the same fingerprint or nil.
 func (l *Ledger) begin(m *Message, e *examined, old *Incident) *Incident {
 	fp := string(e.fingerprint[:])
+	for name, v := range e.values {
+		e.values[name] = l.words.keep(v)
+	}
 	in := &Incident{
 		Schema: IncidentSchema, ID: incidentID(fp, m.Seq, l.opts.Era), Fingerprint: fp,
-		Rule: e.alert.Rule, Source: e.alert.Source, Identity: e.values, Severity: e.verdict.Severity,
-		Opened: l.cur.Time, Evidence: e.alert, Reopen: l.opts.Reopen,
+		Rule: l.words.keep(e.alert.Rule), Source: l.words.keep(e.alert.Source), Identity: e.values, Severity: e.verdict.Severity,
+		Opened: l.cur.Time, Reopen: l.opts.Reopen,
 		Idle: orDefault(e.identity.Idle, DefaultIdle), Cap: orDefault(e.identity.Cap, DefaultCap),
 	}
 	switch {
@@ -129,6 +136,7 @@ func (l *Ledger) begin(m *Message, e *examined, old *Incident) *Incident {
 	default: // nobody has heard of it
 		in.Previous = old.Previous
 	}
+	in.keep(e.alert)
 	in.Last, in.End = in.Opened, window(in.Opened, in.Opened, in.Idle, in.Cap)
 	l.remember(in)
 	l.cur.Totals.Opened++
@@ -142,17 +150,18 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// report adds a report, and the tasks that it brings for the first time.
-func (l *Ledger) report(in *Incident, kind string, at time.Time) {
-	verdict, advice := l.explain(in.Evidence)
-	r := newReport(in, kind, at, verdict, advice, l.silences.during(in, at))
+// report adds a report of the incident, of which a is the evidence, and the tasks
+// that it brings for the first time.
+func (l *Ledger) report(in *Incident, a *Alert, kind string, at time.Time) {
+	verdict, advice := l.explain(a)
+	r := newReport(in, a, kind, at, verdict, advice, l.silences.during(in, at))
 	l.out.Reports = append(l.out.Reports, r)
 	l.weight += 3 * len(r.Markdown)
 	l.cur.Totals.Reports++
 	if kind == KindClosed {
 		return
 	}
-	tasks := newTasks(in, &r)
+	tasks := newTasks(in, a, &r)
 	for _, t := range tasks {
 		in.Tasks = append(in.Tasks, t.Mitigation)
 		l.weight += 3 * len(t.Body)

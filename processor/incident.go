@@ -1,14 +1,17 @@
 package processor
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -57,8 +60,9 @@ type Incident struct {
 	Tasks       []string   `json:"tasks,omitempty"`
 	Samples     []Sample   `json:"samples,omitempty"`
 	Seen        []Distinct `json:"seen,omitempty"`
-	// Evidence is the gravest alert so far, the first of equals; reports are made of it.
-	Evidence *Alert `json:"evidence,omitempty"`
+	// Evidence is the gravest alert so far, the first of equals, in JSON; reports are
+	// made of it. It seldom changes, and is seldom read.
+	Evidence json.RawMessage `json:"evidence,omitempty"`
 	// Recent are hashes of the newest events, by which copies are known.
 	Recent Hashes `json:"recent,omitempty"`
 	// Idle, Cap and Reopen are the windows that hold for this incident, in nanoseconds.
@@ -177,11 +181,44 @@ func (in *Incident) count(at, event time.Time, values *seen) {
 	}
 }
 
+// keep makes the alert the incident's evidence.
+func (in *Incident) keep(a *Alert) {
+	in.Evidence, _ = plainJSON(a) // text, numbers and lists of them can always be encoded
+}
+
+// Alert is the evidence.
+func (in *Incident) Alert() *Alert {
+	a := &Alert{}
+	_ = json.Unmarshal(in.Evidence, a) // as keep wrote it, which the state's reader has checked
+	return a
+}
+
+// Encode is the incident's stored form: its JSON, to which the evidence is added as
+// it is.
+func (in *Incident) Encode() ([]byte, error) {
+	rest := *in
+	rest.Evidence = nil
+	b, err := plainJSON(&rest)
+	if err == nil && in.Evidence != nil {
+		b = append(append(append(b[:len(b)-1], `,"evidence":`...), in.Evidence...), '}')
+	}
+	return b, err
+}
+
+// plainJSON is json.Marshal without the escapes for HTML.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 // sample notes where the alert stands.
 func (in *Incident) sample(m *Message, a *Alert) {
 	what := cmp.Or(a.first("proc.cmdline", "fd.name", "ka.uri", fieldLost), a.Output)
 	sum := sha256.Sum256(m.Data)
-	in.Samples = append(in.Samples, Sample{Seq: m.Seq, Time: a.Time, SHA256: hex.EncodeToString(sum[:]), What: shorten(what, maxSampleB)})
+	in.Samples = append(in.Samples, Sample{Seq: m.Seq, Time: a.Time, SHA256: hex.EncodeToString(sum[:]), What: strings.Clone(shorten(what, maxSampleB))})
 }
 
 // prolong has the incident wait again for the next alert.

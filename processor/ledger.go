@@ -56,13 +56,14 @@ type Ledger struct {
 	silences  Silences
 	out       Changes
 	touched   map[string]bool
+	words     words
 	open      int
 	weight    int
 }
 
 // NewLedger returns an empty ledger.
 func NewLedger(opts Options) *Ledger {
-	return &Ledger{opts: opts.withDefaults(), incidents: map[string]*Incident{}, touched: map[string]bool{}}
+	return &Ledger{opts: opts.withDefaults(), incidents: map[string]*Incident{}, touched: map[string]bool{}, words: words{}}
 }
 
 // Restore puts a new ledger where the one that stored cur and the incidents
@@ -188,7 +189,7 @@ func (l *Ledger) expire(e dueEntry) {
 	l.cur.Mark = Mark{in.End, in.ID}
 	l.cur.Totals.Closed++
 	if in.Count > 0 {
-		l.report(in, KindClosed, in.End)
+		l.report(in, in.Alert(), KindClosed, in.End)
 	}
 	l.open--
 	in.slim()
@@ -235,8 +236,9 @@ func (l *Ledger) Snapshot() []Report {
 	})
 	reports := make([]Report, len(open))
 	for i, in := range open {
-		verdict, advice := l.explain(in.Evidence)
-		reports[i] = newReport(in, KindOpen, l.cur.Time, verdict, advice, l.silences.during(in, l.cur.Time))
+		a := in.Alert()
+		verdict, advice := l.explain(a)
+		reports[i] = newReport(in, a, KindOpen, l.cur.Time, verdict, advice, l.silences.during(in, l.cur.Time))
 	}
 	return reports
 }

@@ -82,8 +82,7 @@ type Occurrences struct {
 	Blind []Blindness `json:"blind,omitempty"`
 }
 
-func newReport(in *Incident, kind string, at time.Time, v Verdict, advice Advice, blind []Blindness) Report {
-	a := in.Evidence
+func newReport(in *Incident, a *Alert, kind string, at time.Time, v Verdict, advice Advice, blind []Blindness) Report {
 	r := Report{
 		Schema: ReportSchema, ID: in.ID + "/" + kind, Kind: kind, Incident: in.ID,
 		Fingerprint: in.Fingerprint, Previous: in.Previous, At: at,

@@ -91,25 +91,25 @@ func (m *Mitigation) ticketed(s Severity) bool {
 
 // newTasks makes the tasks that report r brings: one for each mitigation that is
 // worth a ticket and has none yet.
-func newTasks(in *Incident, r *Report) []Task {
+func newTasks(in *Incident, a *Alert, r *Report) []Task {
 	var out []Task
 	for i := range r.Advice.Mitigations {
 		m := &r.Advice.Mitigations[i]
 		if !m.ticketed(r.Severity) || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
 			continue
 		}
-		out = append(out, newTask(in, r, m))
+		out = append(out, newTask(in, a, r, m))
 	}
 	return out
 }
 
-func newTask(in *Incident, r *Report, m *Mitigation) Task {
+func newTask(in *Incident, a *Alert, r *Report, m *Mitigation) Task {
 	return Task{
 		Schema: TaskSchema, ID: in.ID + "/task/" + m.ID, Incident: in.ID, Fingerprint: in.Fingerprint,
-		Previous: in.Previous, Mitigation: m.ID, Title: taskTitle(in.Evidence, m), Kind: m.Kind, Severity: r.Severity,
+		Previous: in.Previous, Mitigation: m.ID, Title: taskTitle(a, m), Kind: m.Kind, Severity: r.Severity,
 		Priority: taskPriority(r.Severity, m.Horizon), Horizon: m.Horizon, Created: r.At,
 		Due: r.At.Add(dueIn(r.Severity, m.Horizon)), Body: taskBody(r, m), Steps: steps(m), Risk: m.Risk,
-		Labels: labels(in.Evidence, r), Assignee: assignee(in.Evidence), Key: in.Fingerprint + "/" + m.ID,
+		Labels: labels(a, r), Assignee: assignee(a), Key: in.Fingerprint + "/" + m.ID,
 	}
 }
 

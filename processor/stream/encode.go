@@ -49,10 +49,11 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	}
 	for _, in := range ch.Incidents {
 		rev, known := p.revs[in.Fingerprint]
-		m, err := s.put(subjects.State(p.n, in.Fingerprint), in, rev, known)
+		data, err := in.Encode()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("encoding the state of incident %s: %w", in.ID, err)
 		}
+		m := s.putData(subjects.State(p.n, in.Fingerprint), tame(data), rev, known)
 		if in.Closed {
 			m.Header.Set(jetstream.MsgTTLHeader, p.keepClosed.Round(time.Second).String())
 		}
@@ -94,13 +95,17 @@ func (s *share) put(subject string, body any, rev uint64, known bool) (*nats.Msg
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", subject, err)
 	}
+	return s.putData(subject, data, rev, known), nil
+}
+
+func (s *share) putData(subject string, data []byte, rev uint64, known bool) *nats.Msg {
 	m := nats.NewMsg(subject)
 	m.Data = data
 	if known {
 		s.expect(m, rev)
 	}
 	s.msgs = append(s.msgs, m)
-	return m, nil
+	return m
 }
 
 // forget replaces a stored state by an empty one that soon expires.

@@ -37,7 +37,7 @@ func gaps(t *testing.T, js jetstream.JetStream) map[string][][3]uint64 {
 		}
 		require.WithinDuration(t, time.Now(), in.Opened, time.Minute)
 		number := func(name string) uint64 {
-			n, err := strconv.ParseUint(in.Evidence.Fields[name], 10, 64)
+			n, err := strconv.ParseUint(in.Alert().Fields[name], 10, 64)
 			require.NoError(t, err)
 			return n
 		}
