@@ -75,6 +75,24 @@ func BenchmarkRedact(b *testing.B) {
 	}
 }
 
+func BenchmarkHarmless(b *testing.B) {
+	for name, text := range map[string]string{
+		"a name": "containerd-shim", "a path": "/etc/passwd", "a command": "sh -c mkdir -p /var/library/kubernetes && ps -ef",
+		"an output": "12:00:00.000000000: Warning Grep private keys or passwords activities found | evt_type=execve user=root user_uid=0 user_loginuid=-1 " +
+			"process=find proc_exepath=/usr/bin/find parent=sh command=find / -name id_rsa terminal=0 container_id=ac7c5359a04b",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if !harmless(text) {
+					b.Fatal("something to hide")
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkFoldMerged is the path of nearly every alert of a flood: an incident
 // is open, and no report is due.
 func BenchmarkFoldMerged(b *testing.B) {
