@@ -49,7 +49,9 @@ func (l *Ledger) examine(m Message) (e examined, err error) {
 func (e *examined) redact(level RedactionLevel, found ...string) {
 	e.alert.redact(level, found...)
 	for name, v := range e.values {
-		e.values[name] = hideField(level, name, v, found)
+		if shown := hideField(level, name, v, found); shown != v {
+			e.values[name] = shown
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ func everyForm(text string) string {
 	return text
 }
 
+// requireNeedsHold holds hideSecrets and hideRandom against the expressions alone.
 func requireNeedsHold(t *testing.T, text string) {
 	t.Helper()
 	want := everyForm(text)
@@ -23,7 +25,20 @@ func requireNeedsHold(t *testing.T, text string) {
 	if want != text {
 		require.False(t, harmless(text), "%q", text)
 	}
+	strict := randomWord.ReplaceAllStringFunc(replaceGroup(environment, want), func(w string) string {
+		if mixed(w) {
+			return Redacted
+		}
+		return w
+	})
+	require.Equal(t, strict, hideRandom(want), "%q", want)
+	name := "proc." + text
+	require.Equal(t, secretField.MatchString(name), holdsEnvironment(name) && secretField.MatchString(name), "%q", name)
+	require.Equal(t, anyEnvironment.MatchString(name), holdsEnvironment(name) && anyEnvironment.MatchString(name), "%q", name)
 }
+
+// randomWord is what hideMixed looks for, as an expression.
+var randomWord = regexp.MustCompile(`[A-Za-z0-9_+=-]{16,}`)
 
 // What a form needs must never keep it from a text in which it hides something.
 func TestFormsNeedNoMoreThanTheyMatch(t *testing.T) {
@@ -36,6 +51,7 @@ func TestFormsNeedNoMoreThanTheyMatch(t *testing.T) {
 		"x -user y -p abcd", "x -username y\t-p abcd", "unzip\t-Px", "7za -px", "unrar x -px", "redis-cli\t-a x", "ldapwhoami\t-wx", "net x -Ua%b", "net x\t--user=a%b",
 		"rpcclient -U a%b", "lftp -ua,b", "lftp --user=a,b", "snmpget -Ax", "snmpwalk\t-X x", "ASIAIOSFODNN7EXAMPLE", "ghr_0123456789abcdefghij", "glpat-0123456789abcdef",
 		"eyJhbGciOiJI.eyJzdWIiOiIx.sig", "-----BEGIN XPRIVATE KEY BLOCK-----x", "pa\u017fsword=x", "to\u212aen: x", "--pa\u017f\u017f x", "-\u017f.token x", "pas\xc5\xbfword=x", "pass\xe2\xffword=x",
+		"A=x", "x\tA_1=x", "1A=x", "xA=x y", "x9X8y7Y6z5Z4a3A2 b x9X8y7Y6z5Z4=3A2é", "x9X8y7Y6z5Z4a3A", "env[API_KEY]", "aEnv[x.toKen", "env", "aenv[HOME]", "environ[pass]",
 	} {
 		requireNeedsHold(t, text)
 		for i, f := range secretForms {
@@ -111,5 +127,6 @@ func fuzzPieces() []string {
 		"mysql", "mariadb", "dump", "docker", "login", "sshpass", "curl", "proxy-", "user", "name", "7z", "rar", "un", "zip", "redis-cli", "ldap", "search", "modify",
 		"smbclient", "net", "lftp", "snmp", "get", "/p", "store", "require", "AKIA", "ASIA", "ghp_", "github_pat_", "glpat-", "xoxb-", "eyJ", "-----BEGIN ", "PRIVATE KEY", "-----", " BLOCK",
 		"p", "P", "a", "A", "u", "U", "w", "X", "k", "K", "S", " -p", " -u", " -U", " --user=", "a:b", "a%b", "a,b",
+		"env[", "aenv[", "aENV[", "]", "PATH=", "x9X8y7Y6z5Z4", "\xc2",
 	}
 }

@@ -49,23 +49,59 @@ var secretField = regexp.MustCompile(`(?i)^proc\.a?env\[[^\]]*` + secretName)
 // anyEnvironment matches output fields that hold environment variables.
 var anyEnvironment = regexp.MustCompile(`^proc\.a?env\b`)
 
-// Forms that only the strict level hides, in their only group.
-var (
-	environment = regexp.MustCompile(`(?:^|\s)[A-Z][A-Z0-9_]*=(` + quoted + `|\S+)`)
-	randomWord  = regexp.MustCompile(`[A-Za-z0-9_+=-]{16,}`)
-)
+// environment matches the value of a variable, which only the strict level hides.
+var environment = regexp.MustCompile(`(?:^|\s)[A-Z][A-Z0-9_]*=(` + quoted + `|\S+)`)
 
 // hideRandom hides the values of environment variables, and long words of at
 // least two of upper case, lower case and digits whose characters are as mixed as
 // chance mixes them.
 func hideRandom(v string) string {
-	v = replaceGroup(environment, v)
-	return randomWord.ReplaceAllStringFunc(v, func(w string) string {
-		if mixed(w) {
-			return Redacted
+	if setsVariable(v) {
+		v = replaceGroup(environment, v)
+	}
+	return hideMixed(v)
+}
+
+// setsVariable reports whether a "=" stands in v where environment could match it.
+func setsVariable(v string) bool {
+	for i := 1; i < len(v); i++ {
+		if v[i] != '=' {
+			continue
 		}
-		return w
-	})
+		from := i
+		for from > 0 && (v[from-1] == '_' || v[from-1] >= '0' && v[from-1] <= '9' || v[from-1] >= 'A' && v[from-1] <= 'Z') {
+			from--
+		}
+		if from < i && v[from] >= 'A' && v[from] <= 'Z' && (from == 0 || kinds[v[from-1]] == kindSpace) {
+			return true
+		}
+	}
+	return false
+}
+
+// longWord is how many characters a word has that may be one of chance's.
+const longWord = 16
+
+// hideMixed hides the long words that are mixed.
+func hideMixed(v string) string {
+	var b strings.Builder
+	done := 0
+	for from := 0; from < len(v); from++ {
+		word := from
+		for from < len(v) && (wordByte(v[from]) || strings.IndexByte("+=-", v[from]) >= 0) {
+			from++
+		}
+		if from-word >= longWord && mixed(v[word:from]) {
+			b.WriteString(v[done:word])
+			b.WriteString(Redacted)
+			done = from
+		}
+	}
+	if done == 0 {
+		return v
+	}
+	b.WriteString(v[done:])
+	return b.String()
 }
 
 // mixed reports whether the letters and digits of w change their kind more often
@@ -134,6 +170,13 @@ func (r Redaction) Redact(text string) string {
 	return hide(r.Level, text, found)
 }
 
+// holdsEnvironment reports whether name may be that of environment variables,
+// without an expression.
+func holdsEnvironment(name string) bool {
+	name, ok := strings.CutPrefix(name, "proc.")
+	return ok && (len(name) >= 3 && strings.EqualFold(name[:3], "env") || len(name) >= 4 && strings.EqualFold(name[:4], "aenv"))
+}
+
 // hide hides the secrets in a text, those found elsewhere first.
 func hide(level RedactionLevel, v string, found []string) string {
 	if level == RedactOff {
@@ -156,7 +199,7 @@ func hideField(level RedactionLevel, name, v string, found []string) string {
 	switch {
 	case level == RedactOff:
 		return v
-	case !strings.HasPrefix(name, "proc."):
+	case !holdsEnvironment(name):
 	case secretField.MatchString(name), level == RedactStrict && anyEnvironment.MatchString(name):
 		return Redacted
 	}
