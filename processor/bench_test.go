@@ -2,6 +2,7 @@ package processor
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 )
@@ -44,15 +45,49 @@ func BenchmarkEventHash(b *testing.B) {
 }
 
 func BenchmarkRedact(b *testing.B) {
-	for name, over := range map[string]fields{"nothing to hide": nil, "a password": {"proc.cmdline": "mysql --password hunter2"}} {
-		b.Run(name, func(b *testing.B) {
-			data := alertJSON(shellRule, epoch, over)
+	for _, row := range []struct {
+		name string
+		over fields
+	}{
+		{"nothing to hide", nil},
+		{"a URL", fields{"proc.cmdline": "wget -q http://10.0.0.7:8080/a/b.sh -O /tmp/b.sh"}},
+		{"a path with a word", fields{"proc.cmdline": "cat /etc/passwd", "fd.name": "/etc/passwd"}},
+		{"an output with words", fields{
+			"output": "12:00:00.000000000: Warning Grep private keys or passwords activities found | evt_type=execve user=root user_uid=0 user_loginuid=-1 " +
+				"process=find proc_exepath=/usr/bin/find parent=sh command=find / -name id_rsa terminal=0 container_id=ac7c5359a04b",
+			"rule": "Search Private Keys or Passwords", "proc.cmdline": "find / -name id_rsa",
+		}},
+		{"a password", fields{"proc.cmdline": "mysql --password hunter2"}},
+	} {
+		b.Run(row.name, func(b *testing.B) {
+			whole := mustDecode(b, alertJSON(shellRule, epoch, row.over))
+			a := *whole
+			a.Fields = maps.Clone(whole.Fields)
 			b.ReportAllocs()
 			for b.Loop() {
-				b.StopTimer()
-				a := mustDecode(b, data)
-				b.StartTimer()
 				a.redact(RedactStandard)
+				if len(a.Notes) > len(whole.Notes) { // something was hidden: show it again
+					maps.Copy(a.Fields, whole.Fields)
+					a.Output, a.Notes = whole.Output, whole.Notes
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkHarmless(b *testing.B) {
+	for name, text := range map[string]string{
+		"a name": "containerd-shim", "a path": "/etc/passwd", "a command": "sh -c mkdir -p /var/library/kubernetes && ps -ef",
+		"an output": "12:00:00.000000000: Warning Grep private keys or passwords activities found | evt_type=execve user=root user_uid=0 user_loginuid=-1 " +
+			"process=find proc_exepath=/usr/bin/find parent=sh command=find / -name id_rsa terminal=0 container_id=ac7c5359a04b",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if !harmless(text) {
+					b.Fatal("something to hide")
+				}
 			}
 		})
 	}

@@ -174,7 +174,9 @@ func (o Options) search(e *examined) (err error) {
 func (e *examined) redact(level RedactionLevel, found ...string) {
 	e.alert.redact(level, found...)
 	for name, v := range e.values {
-		e.values[name] = hideField(level, name, v, found)
+		if shown := hideField(level, name, v, found); shown != v {
+			e.values[name] = shown
+		}
 	}
 }
 
@@ -216,5 +218,3 @@ func hashEvent(b []byte, a *Alert, list []field) ([]byte, uint64) {
 	sum := sha256.Sum256(b)
 	return b, binary.BigEndian.Uint64(sum[:])
 }
-
-func harmless(v string) bool { return !containsAny(strings.ToLower(v), secretMarks) }

@@ -43,84 +43,65 @@ func RedactionLevels() []string {
 // Redacted stands where a secret was.
 const Redacted = "[redacted]"
 
-// Parts of secretForms.
-const (
-	// secretWord names a secret wherever it stands in a name: "PGPASSWORD",
-	// "clientSecret". The others do so only on their own or after "_" or "-":
-	// "bypass" and "OLDPWD" name none, and "PWD" is the shell's directory.
-	secretWord = `passw(?:or)?d|passphrase|sshpass|secret|token|redis(?:cli)?_auth|` +
-		`(?:secret|access|private|api|auth|encryption|signing|master|account)[_-]?key`
-	secretName = `(?:` + secretWord + `|(?:\b|[_-])(?:pass|credentials?)|[_-]pwd)\\?["']?`
-
-	// A value in quotes may lack the closing one, because it was cut.
-	quoted = `\\"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?`
-	bare   = `[^\s"'&;,|=][^\s"'&;,|]*`
-)
-
-// secretForms match a secret in their only group; what surrounds it stays.
-var secretForms = []*regexp.Regexp{
-	// name=value, and name = value unless an option follows.
-	regexp.MustCompile(`(?i)` + secretName + `\s*=+(` + quoted + `|` + bare + `)`),
-	regexp.MustCompile(`(?i)` + secretName + `\s*=+>?\s+(` + quoted + `|[^\s"'&;,|-][^\s"'&;,|]*)`),
-	regexp.MustCompile(`(?i)\bpwd\s*=\s*(` + quoted + `|[^\s"'&;,|/-][^\s"'&;,|]*)`),
-	// name:value and name: value, but neither "/run/db_password:ro" nor
-	// "/a:/etc/passwd:/b" nor "arn:...:secret:name", which are names of places.
-	regexp.MustCompile(`(?i)(?:^|[^\w./:-])[\w.-]*` + secretName + `:(` + quoted + `|[^\s"'&;,|/:][^\s"'&;,|]*)`),
-	regexp.MustCompile(`(?i)(?:^|[^\w./:-])[\w.-]*` + secretName + `\s*:\s+(` + quoted + `|` + bare + `)`),
-	// --db-password value
-	regexp.MustCompile(`(?i)(?:^|\s)--?(?:[a-z0-9]+[._-])*(?:` + secretWord + `|pass|pwd)\s+(` + quoted + `|[^\s"'-]\S*)`),
-	regexp.MustCompile(`(?i)\baws_(?:secret_access_key|session_token)\s+([^\s"'-]\S*)`),
-	// Credentials in requests and addresses.
-	regexp.MustCompile(`(?i)\bauthorization["']?\s*[:=]?\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`),
-	regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/-]{12,}=*)`),
-	regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:([^\s/?#]+)@`),
-	regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://([A-Za-z0-9_-]{20,})@`),
-	// Options of common clients.
-	regexp.MustCompile(`\b(?:mysql|mariadb)[a-z_-]*\b[^|;]*?\s-p(\S+)`),
-	regexp.MustCompile(`\b(?:sshpass|(?:docker|podman|nerdctl|oras|oc|az|registry|auth)\s+login)\b[^|;]*?\s-p\s*([^\s-]\S*)`),
-	regexp.MustCompile(`\bcurl\b[^|;]*?\s(?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)[\s=]*["']?[^\s:"']*:([^\s"']+)`),
-	regexp.MustCompile(`\s-(?:u|user|username)[\s=]+\S+\s(?:[^|;]*?\s)?-p\s+([^\s-]\S{2,}[^\s0-9]\S*)`),
-	regexp.MustCompile(`\b(?:7z[ar]?|unrar|rar|zip|unzip)\b[^|;]*?\s-[pP]\s*(\S+)`),
-	regexp.MustCompile(`\bredis-cli\b[^|;]*?\s-a\s+(\S+)`),
-	regexp.MustCompile(`\bldap(?:add|compare|delete|modify|modrdn|passwd|search|whoami)\b[^|;]*?\s-w\s*(\S+)`),
-	regexp.MustCompile(`\b(?:smbclient|rpcclient|smbcacls|net)\b[^|;]*?\s(?:-U\s*|--user=)[^\s%]+%(\S+)`),
-	regexp.MustCompile(`\blftp\b[^|;]*?\s(?:-u\s*|--user=)[^\s,]+,(\S+)`),
-	regexp.MustCompile(`\bsnmp[a-z]+\b[^|;]*?\s-A\s*(\S+)`),
-	regexp.MustCompile(`\bsnmp[a-z]+\b[^|;]*?\s-X\s*(\S+)`),
-	regexp.MustCompile(`(?i)\s/p(?:ass(?:word)?)?:(\S+)`),
-	regexp.MustCompile(`\s-(?:store|key|src|dest)(?:store)?pass\s+(\S+)`),
-	regexp.MustCompile(`\b(?:requirepass|masterauth)\s+(\S+)`),
-	regexp.MustCompile(`\\?"auth\\?"\s*:\s*\\?"([A-Za-z0-9+/=_-]{8,})`),
-	// Well-known forms.
-	regexp.MustCompile(`\b((?:AKIA|ASIA)[A-Z0-9]{16})\b`),
-	regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,})`),
-	regexp.MustCompile(`\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)`),
-	regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----([^-]+)`),
-}
-
 // secretField matches the names of output fields whose whole value is a secret.
 var secretField = regexp.MustCompile(`(?i)^proc\.a?env\[[^\]]*` + secretName)
 
 // anyEnvironment matches output fields that hold environment variables.
 var anyEnvironment = regexp.MustCompile(`^proc\.a?env\b`)
 
-// Forms that only the strict level hides, in their only group.
-var (
-	environment = regexp.MustCompile(`(?:^|\s)[A-Z][A-Z0-9_]*=(` + quoted + `|\S+)`)
-	randomWord  = regexp.MustCompile(`[A-Za-z0-9_+=-]{16,}`)
-)
+// environment matches the value of a variable, which only the strict level hides.
+var environment = regexp.MustCompile(`(?:^|\s)[A-Z][A-Z0-9_]*=(` + quoted + `|\S+)`)
 
 // hideRandom hides the values of environment variables, and long words of at
 // least two of upper case, lower case and digits whose characters are as mixed as
 // chance mixes them.
 func hideRandom(v string) string {
-	v = replaceGroup(environment, v)
-	return randomWord.ReplaceAllStringFunc(v, func(w string) string {
-		if mixed(w) {
-			return Redacted
+	if setsVariable(v) {
+		v = replaceGroup(environment, v)
+	}
+	return hideMixed(v)
+}
+
+// setsVariable reports whether a "=" stands in v where environment could match it.
+func setsVariable(v string) bool {
+	for i := 1; i < len(v); i++ {
+		if v[i] != '=' {
+			continue
 		}
-		return w
-	})
+		from := i
+		for from > 0 && (v[from-1] == '_' || v[from-1] >= '0' && v[from-1] <= '9' || v[from-1] >= 'A' && v[from-1] <= 'Z') {
+			from--
+		}
+		if from < i && v[from] >= 'A' && v[from] <= 'Z' && (from == 0 || kinds[v[from-1]] == kindSpace) {
+			return true
+		}
+	}
+	return false
+}
+
+// longWord is how many characters a word has that may be one of chance's.
+const longWord = 16
+
+// hideMixed hides the long words that are mixed.
+func hideMixed(v string) string {
+	var b strings.Builder
+	done := 0
+	for from := 0; from < len(v); from++ {
+		word := from
+		for from < len(v) && (wordByte(v[from]) || strings.IndexByte("+=-", v[from]) >= 0) {
+			from++
+		}
+		if from-word >= longWord && mixed(v[word:from]) {
+			b.WriteString(v[done:word])
+			b.WriteString(Redacted)
+			done = from
+		}
+	}
+	if done == 0 {
+		return v
+	}
+	b.WriteString(v[done:])
+	return b.String()
 }
 
 // mixed reports whether the letters and digits of w change their kind more often
@@ -156,8 +137,9 @@ func (a *Alert) redact(level RedactionLevel, found ...string) {
 	}
 	hidden := false
 	for name, v := range a.Fields {
-		a.Fields[name] = hideField(level, name, v, found)
-		hidden = hidden || a.Fields[name] != v
+		if shown := hideField(level, name, v, found); shown != v {
+			a.Fields[name], hidden = shown, true
+		}
 	}
 	if out := hide(level, a.Output, found); out != a.Output {
 		a.Output, hidden = out, true
@@ -188,6 +170,13 @@ func (r Redaction) Redact(text string) string {
 	return hide(r.Level, text, found)
 }
 
+// holdsEnvironment reports whether name may be that of environment variables,
+// without an expression.
+func holdsEnvironment(name string) bool {
+	name, ok := strings.CutPrefix(name, "proc.")
+	return ok && (len(name) >= 3 && strings.EqualFold(name[:3], "env") || len(name) >= 4 && strings.EqualFold(name[:4], "aenv"))
+}
+
 // hide hides the secrets in a text, those found elsewhere first.
 func hide(level RedactionLevel, v string, found []string) string {
 	if level == RedactOff {
@@ -210,46 +199,9 @@ func hideField(level RedactionLevel, name, v string, found []string) string {
 	switch {
 	case level == RedactOff:
 		return v
-	case !strings.HasPrefix(name, "proc."):
+	case !holdsEnvironment(name):
 	case secretField.MatchString(name), level == RedactStrict && anyEnvironment.MatchString(name):
 		return Redacted
 	}
 	return hide(level, v, found)
-}
-
-// secretMarks are the words one of which stands in, or before, every secret
-// that secretForms know. Most values have none, and are spared the expressions.
-var secretMarks = []string{
-	"pass", "pwd", "secret", "token", "key", "credential", "bearer", "auth", "://", " -p",
-	"curl", "redis-cli", "ldap", "rpcclient", "smbc", "lftp", "snmp", " /p", "7z", "rar", "zip", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "eyj",
-}
-
-func hideSecrets(v string) string {
-	if !containsAny(strings.ToLower(v), secretMarks) {
-		return v
-	}
-	for _, form := range secretForms {
-		v = replaceGroup(form, v)
-	}
-	return v
-}
-
-// replaceGroup puts Redacted in place of the first group of every match.
-func replaceGroup(re *regexp.Regexp, v string) string {
-	at := re.FindAllStringSubmatchIndex(v, -1)
-	for _, a := range slices.Backward(at) {
-		if from, to := a[2], a[3]; !strings.HasPrefix(v[from:], Redacted) {
-			v = v[:from] + Redacted + v[to:]
-		}
-	}
-	return v
-}
-
-func containsAny(s string, marks []string) bool {
-	for _, m := range marks {
-		if strings.Contains(s, m) {
-			return true
-		}
-	}
-	return false
 }
