@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"falconer/processor"
+	"falconer/processor/broker/brokertest"
+	"falconer/subjects"
 )
 
 // plainBook makes of every alert an incident of its pod, with one task.
@@ -66,5 +68,30 @@ func foldEach(b *testing.B, l *processor.Ledger, from, n int) {
 		data := fmt.Appendf(nil, `{"rule":"Rule","priority":"Warning","source":"syscall","hostname":"node-1","time":"2026-01-02T03:04:05Z",`+
 			`"output_fields":{"evt.time":%d,"k8s.ns.name":"shop","k8s.pod.name":"pod-%d","proc.cmdline":"sh -c uptime","proc.name":"sh"}}`, from+i, i)
 		require.True(b, l.Fold(processor.Message{Seq: uint64(from + i + 1), Time: at, Subject: "falco.warning.rule", Data: data}, 1<<20))
+	}
+}
+
+// BenchmarkTakeover is what a partition waits for when its owner has died: the fence,
+// and the states of 30,000 open incidents.
+func BenchmarkTakeover(b *testing.B) {
+	const open = 30_000
+	js := brokertest.JetStream(b, brokertest.Start(b))
+	_, err := Setup(b.Context(), js, subjects.Layout{Partitions: 1, Small: true})
+	require.NoError(b, err)
+	l := processor.NewLedger(processor.Options{Book: plainBook{}, Era: "era"})
+	foldEach(b, l, 0, open)
+	for _, in := range l.Take().Incidents {
+		data, err := in.Encode()
+		require.NoError(b, err)
+		_, err = js.PublishAsync(subjects.State(0, in.Fingerprint), data)
+		require.NoError(b, err)
+	}
+	<-js.PublishAsyncComplete()
+	w, err := New(b.Context(), Config{JS: js, Book: plainBook{}})
+	require.NoError(b, err)
+	for b.Loop() {
+		p, err := w.own(b.Context(), 0)
+		require.NoError(b, err)
+		require.Equal(b, open, p.ledger.Open())
 	}
 }

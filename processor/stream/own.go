@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor"
@@ -187,82 +186,6 @@ func (w *Worker) seqAfter(ctx context.Context, t time.Time) (uint64, error) {
 	}
 	defer func() { _ = w.cfg.JS.DeleteConsumer(ctx, subjects.RawStream, c.CachedInfo().Name) }()
 	return c.CachedInfo().Delivered.Stream, nil
-}
-
-// load reads the partition's incident states and its silences, up to the fence:
-// what stands before it is complete, and nothing that counts can come after it.
-func (w *Worker) load(ctx context.Context, p *partition) (states []*processor.Incident, silences processor.Silences, err error) {
-	c, err := w.cfg.JS.CreateConsumer(ctx, subjects.OutputStream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-		FilterSubjects: []string{
-			subjects.PartitionStates(p.n), subjects.SilencedIn(p.n), subjects.Cursor(p.n),
-		},
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
-	})
-	if err != nil {
-		return nil, silences, err
-	}
-	defer func() { _ = w.cfg.JS.DeleteConsumer(ctx, subjects.OutputStream, c.CachedInfo().Name) }()
-	msgs, err := c.Messages(jetstream.PullMaxMessages(1000), jetstream.PullExpiry(pullExpiry))
-	if err != nil {
-		return nil, silences, err
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)()
-	for next := uint64(1); ; next++ {
-		msg, err := msgs.Next(jetstream.NextMaxWait(time.Second))
-		switch {
-		case errors.Is(err, nats.ErrTimeout) && p.connection == w.connection() && ctx.Err() == nil:
-			next--
-			continue
-		case err != nil:
-			return nil, silences, err
-		}
-		meta, err := contiguous(msg, next)
-		if err != nil {
-			return nil, silences, err
-		}
-		switch msg.Subject() {
-		case subjects.Cursor(p.n):
-			if meta.Sequence.Stream != p.rev {
-				err = errFenced
-			}
-			return states, silences, err
-		case subjects.SilencedIn(p.n):
-			silences, err = p.silences(msg, meta)
-		default:
-			states, err = p.state(states, msg, meta)
-		}
-		if err != nil {
-			return nil, silences, err
-		}
-		w.reach(atLoading)
-		if w.mutated(noFenceLoad) && meta.NumPending < 20 {
-			return states, silences, nil
-		}
-	}
-}
-
-// state adds one stored incident; an empty body is one that was forgotten.
-func (p *partition) state(states []*processor.Incident, msg jetstream.Msg, meta *jetstream.MsgMetadata) ([]*processor.Incident, error) {
-	if len(msg.Data()) == 0 {
-		return states, nil
-	}
-	in := &processor.Incident{}
-	if err := json.Unmarshal(msg.Data(), in); err != nil {
-		return states, fmt.Errorf("state %s: %w", msg.Subject(), err)
-	}
-	p.revs[in.Fingerprint] = meta.Sequence.Stream
-	return append(states, in), checkForm(msg.Subject(), in.Schema, processor.IncidentSchema)
-}
-
-// silences reads the stored list of silences.
-func (p *partition) silences(msg jetstream.Msg, meta *jetstream.MsgMetadata) (list processor.Silences, err error) {
-	p.silencesRev = meta.Sequence.Stream
-	if err := json.Unmarshal(msg.Data(), &list); err != nil {
-		return list, fmt.Errorf("state %s: %w", msg.Subject(), err)
-	}
-	return list, checkForm(msg.Subject(), list.Schema, processor.SilencesSchema)
 }
 
 // checkForm refuses what another version of Falconer has stored.
