@@ -41,7 +41,7 @@ func Lint(dirs ...string) []Finding {
 	}
 	l := &linter{
 		book: book, layer: layer, prose: map[string]said{}, users: map[string][]*playbook{}, seen: book.seen(),
-		sound: err == nil, trials: map[*config]*trial{},
+		categories: book.categories(), sound: err == nil, trials: map[*config]*trial{},
 	}
 	l.run()
 	found = append(found, l.found...)
@@ -64,6 +64,8 @@ type linter struct {
 	users map[string][]*playbook
 	// seen are the names that have a value in some example of the book.
 	seen map[string]bool
+	// categories are the words that playbooks route by.
+	categories []string
 	// alerts are those of all examples that must match.
 	alerts []*processor.Alert
 	// sound is whether Load found no fault: what has one cannot be filled.
