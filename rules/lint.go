@@ -42,6 +42,7 @@ func Lint(dirs ...string) []Finding {
 	l := &linter{
 		book: book, layer: layer, prose: map[string]said{}, users: map[string][]*playbook{}, seen: book.seen(),
 		categories: book.categories(), sound: err == nil, trials: map[*config]*trial{},
+		matching: map[*playbook][]*processor.Alert{},
 	}
 	l.run()
 	found = append(found, l.found...)
@@ -66,8 +67,9 @@ type linter struct {
 	seen map[string]bool
 	// categories are the words that playbooks route by.
 	categories []string
-	// alerts are those of all examples that must match.
-	alerts []*processor.Alert
+	// matching are the alerts of the examples that must match, alerts those of all.
+	matching map[*playbook][]*processor.Alert
+	alerts   []*processor.Alert
 	// sound is whether Load found no fault: what has one cannot be filled.
 	sound bool
 	// trials are what became of configuration in the examples.
@@ -87,7 +89,8 @@ func (l *linter) run() {
 		for _, m := range p.measures {
 			l.users[m.entry.Use] = append(l.users[m.entry.Use], p)
 		}
-		l.alerts = append(l.alerts, p.matching()...)
+		l.matching[p] = p.matching()
+		l.alerts = append(l.alerts, l.matching[p]...)
 		if l.sound {
 			l.try(p)
 		}

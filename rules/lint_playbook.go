@@ -11,7 +11,7 @@ import (
 )
 
 func (l *linter) playbook(p *playbook) {
-	alerts := p.matching()
+	alerts := l.matching[p]
 	l.examples(p, alerts)
 	for i := range p.Adjust {
 		if strings.TrimSpace(p.Adjust[i].When) == "" {
