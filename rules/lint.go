@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func Lint(dirs ...string) []Finding {
 	l.run()
 	found = append(found, l.found...)
 	slices.SortStableFunc(found, func(a, b Finding) int {
-		return cmpOr(strings.Compare(a.File, b.File), a.Line-b.Line)
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	return slices.Compact(found)
 }
