@@ -1,17 +1,16 @@
 package processor
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"falconer/test/corpus"
 )
 
 // Parts of an alert that rows of TestDecode look at.
@@ -249,34 +248,6 @@ func TestPriorityAndSeverityRoundTrip(t *testing.T) {
 	require.Equal(t, "info", Severity(99).String())
 }
 
-// corpusLine is one line of the corpus that FALCONER_CORPUS names.
-type corpusLine struct {
-	Origin, Kind, Why, Raw string
-	Alert                  json.RawMessage
-}
-
-func corpus(t testing.TB, file string) []corpusLine {
-	t.Helper()
-	dir := os.Getenv("FALCONER_CORPUS")
-	if dir == "" {
-		t.Skip("FALCONER_CORPUS names no folder of collected alerts")
-	}
-	f, err := os.Open(filepath.Join(dir, file))
-	require.NoError(t, err)
-	defer f.Close()
-	var lines []corpusLine
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, 4<<20)
-	for in.Scan() {
-		var l corpusLine
-		require.NoError(t, json.Unmarshal(in.Bytes(), &l))
-		lines = append(lines, l)
-	}
-	require.NoError(t, in.Err())
-	require.NotEmpty(t, lines)
-	return lines
-}
-
 var digits = regexp.MustCompile(`[0-9]+|"[^"]*"`)
 
 // Alerts that people published decode, or say why not.
@@ -284,7 +255,7 @@ func TestDecodeCorpus(t *testing.T) {
 	for _, file := range []string{"alerts-dev.jsonl", "alerts-bulk-dev.jsonl"} {
 		t.Run(file, func(t *testing.T) {
 			reasons, notes, decoded := map[string]int{}, map[string]int{}, 0
-			for _, l := range corpus(t, file) {
+			for _, l := range corpus.Lines(t, file) {
 				a, err := Decode(l.Alert)
 				if err != nil {
 					var d *DecodeError
@@ -304,7 +275,7 @@ func TestDecodeCorpus(t *testing.T) {
 	}
 	t.Run("malformed", func(t *testing.T) {
 		reasons := map[string]int{}
-		for _, l := range corpus(t, "alerts-malformed.jsonl") {
+		for _, l := range corpus.Lines(t, "alerts-malformed.jsonl") {
 			_, err := Decode([]byte(l.Raw))
 			var d *DecodeError
 			require.ErrorAs(t, err, &d, "%s: %s", l.Origin, l.Why)

@@ -137,12 +137,12 @@ func joined(a, b processor.Text) processor.Text {
 func (m *measure) fillSteps(out *processor.Mitigation, r *reader) {
 	place := processor.Place(r.alert)
 	for _, c := range m.commands {
-		if here(c.where, place) && c.when.holds(r) {
+		if c.meets(place, r) {
 			out.Commands = append(out.Commands, c.fill(r))
 		}
 	}
 	for _, c := range m.configs {
-		if here(c.where, place) && c.when.holds(r) {
+		if c.meets(place, r) {
 			out.Configs = append(out.Configs, c.fill(r))
 		}
 	}

@@ -3,8 +3,6 @@ package rules
 import (
 	"bufio"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -293,12 +291,10 @@ func FuzzAttackReadTags(f *testing.F) {
 }
 
 func TestAttackReadsEveryUpstreamTag(t *testing.T) {
-	corpus := os.Getenv("FALCONER_CORPUS")
-	if corpus == "" {
+	data := facts(t, "falco-rules.json")
+	if data == nil {
 		t.Skip("FALCONER_CORPUS is not set: it names a folder of public alerts, with the facts about rules beside it")
 	}
-	data, err := os.ReadFile(filepath.Join(corpus, "..", "facts", "falco-rules.json"))
-	require.NoError(t, err)
 	var upstream []struct {
 		Rule string   `json:"rule"`
 		Tags []string `json:"tags"`

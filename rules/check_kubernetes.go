@@ -81,13 +81,13 @@ var others = []string{
 
 // kindOf refuses a kind that a group of Kubernetes' own does not have.
 func (in *inspector) kindOf(version, what *yaml.Node) {
-	known := slices.Concat(sortedKeys(manifests), others)
-	if in.filled(what) || slices.Contains(known, what.Value) {
+	if _, ok := manifests[what.Value]; ok || in.filled(what) || slices.Contains(others, what.Value) {
 		return
 	}
 	for _, v := range manifests {
 		if v == version.Value {
-			in.failf(what, "%s has no kind %q; %swrite another tool's name if it is not for Kubernetes", version.Value, what.Value, didYouMean(what.Value, known))
+			near := didYouMean(what.Value, slices.Concat(sortedKeys(manifests), others))
+			in.failf(what, "%s has no kind %q; %swrite another tool's name if it is not for Kubernetes", version.Value, what.Value, near)
 			return
 		}
 	}

@@ -11,8 +11,7 @@ import (
 
 // command is a compiled Command.
 type command struct {
-	where   []string
-	when    *condition
+	aim
 	vectors []vector
 	to      template
 	explain template
@@ -149,6 +148,16 @@ func (t template) only(allowed *regexp.Regexp, why string, r *reader, f *filling
 	}
 	return b.String()
 }
+
+// aim is what a step is for: the places, of which none means all, and a condition.
+type aim struct {
+	where []string
+	when  *condition
+}
+
+// meets reports whether the step is of use for the alert that r reads, which
+// happened at place.
+func (a aim) meets(place string, r *reader) bool { return here(a.where, place) && a.when.holds(r) }
 
 // here reports whether something that is meant for the places where is of use
 // for an alert that happened at place.

@@ -77,7 +77,7 @@ func (c *compiler) mitigation(m *Mitigation) *mitigation {
 	c.word("horizon", &m.Horizon, string(processor.Now), string(processor.ThisWeek), string(processor.ByDesign))
 	c.word("risk", &m.Risk, risks()...)
 	out := &mitigation{
-		Mitigation: m, scope: c.scope, condition: c.when(&m.When), risk: processor.Risk(m.Risk),
+		Mitigation: m, layer: c.file.layer, scope: c.scope, condition: c.when(&m.When), risk: processor.Risk(m.Risk),
 		description: c.text(&m.Description), undo: c.text(&m.Undo), needs: c.text(&m.Needs), blast: c.text(&m.Blast),
 	}
 	for i := range m.Commands {

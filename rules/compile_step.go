@@ -24,8 +24,10 @@ func (c *compiler) where(text *string) []string {
 	return words
 }
 
+func (c *compiler) aim(where, when *string) aim { return aim{c.where(where), c.when(when)} }
+
 func (c *compiler) command(cmd *Command, risk string) *command {
-	out := &command{where: c.where(&cmd.Where), when: c.when(&cmd.When), explain: c.text(&cmd.Explain), risk: processor.Risk(risk)}
+	out := &command{aim: c.aim(&cmd.Where, &cmd.When), explain: c.text(&cmd.Explain), risk: processor.Risk(risk)}
 	if cmd.Risk != "" {
 		c.word("risk", &cmd.Risk, risks()...)
 		out.risk = processor.Risk(cmd.Risk)
@@ -65,7 +67,7 @@ func (c *compiler) vector(address any, args []string) vector {
 func (c *compiler) config(cfg *Config) *config {
 	defer c.inside(cfg)()
 	out := &config{
-		tool: cfg.Tool, where: c.where(&cfg.Where), when: c.when(&cfg.When), explain: c.text(&cfg.Explain),
+		aim: c.aim(&cfg.Where, &cfg.When), tool: cfg.Tool, explain: c.text(&cfg.Explain),
 		holes: map[*yaml.Node]template{}, quoted: map[*yaml.Node]manner{},
 	}
 	if forms := countTrue(!cfg.YAML.IsZero(), !cfg.JSON.IsZero(), len(cfg.Lines) > 0); forms != 1 {

@@ -14,9 +14,8 @@ import (
 
 // config is a compiled Config.
 type config struct {
+	aim
 	tool    string
-	where   []string
-	when    *condition
 	tree    *yaml.Node // of yaml or json
 	format  string
 	holes   map[*yaml.Node]template // scalars of tree that are filled

@@ -1,27 +1,23 @@
 package rules
 
 import (
-	"bufio"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
 	"falconer/processor"
+	"falconer/test/corpus"
 )
 
 // TestCorpus judges real alerts. Every command must be one that a shell reads as
 // one pipe of simple commands, and every configuration must parse.
 func TestCorpus(t *testing.T) {
-	if os.Getenv("FALCONER_CORPUS") == "" {
-		t.Skip("FALCONER_CORPUS names no folder with real alerts")
-	}
+	alerts := realAlerts(t)
 	book := builtin(t)
 	matched := map[string]int{}
-	for _, a := range realAlerts(t) {
+	for _, a := range alerts {
 		v := book.Judge(a)
 		require.Empty(t, notesOf(v), a.Rule)
 		matched[v.Match]++
@@ -33,19 +29,11 @@ func TestCorpus(t *testing.T) {
 // realAlerts returns the alerts beside the project that can be understood.
 func realAlerts(t *testing.T) (out []*processor.Alert) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(os.Getenv("FALCONER_CORPUS"), "alerts-dev.jsonl"))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, f.Close()) }()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<22)
-	for lines.Scan() {
-		var row struct{ Alert json.RawMessage }
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &row))
-		if a, err := processor.Decode(row.Alert); err == nil {
+	for _, l := range corpus.Lines(t, "alerts-dev.jsonl") {
+		if a, err := processor.Decode(l.Alert); err == nil {
 			out = append(out, a)
 		}
 	}
-	require.NoError(t, lines.Err())
 	return out
 }
 

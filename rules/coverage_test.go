@@ -2,8 +2,6 @@ package rules
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,12 +79,10 @@ type upstreamRule struct {
 
 func upstreamRules(t *testing.T) (out []upstreamRule) {
 	t.Helper()
-	corpus := os.Getenv("FALCONER_CORPUS")
-	if corpus == "" {
+	data := facts(t, "falco-rules.json")
+	if data == nil {
 		t.Skip("FALCONER_CORPUS is not set: it names a folder of public alerts, with the facts about rules beside it")
 	}
-	data, err := os.ReadFile(filepath.Join(corpus, "..", "facts", "falco-rules.json"))
-	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &out))
 	return slices.DeleteFunc(out, func(r upstreamRule) bool { return r.Kind != "upstream" })
 }

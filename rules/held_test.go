@@ -36,10 +36,7 @@ func held(b *Book, a *processor.Alert, advice processor.Advice) []string {
 	rest := advice.Mitigations
 	for i := range p.measures {
 		m := &p.measures[i]
-		if r.scope = p.scope; !m.when.holds(r) {
-			continue
-		}
-		if r.scope = m.scope; !m.condition.holds(r) {
+		if !m.applies(p.scope, r) {
 			continue
 		}
 		if len(rest) == 0 || rest[0].ID != m.ID {
@@ -61,7 +58,7 @@ func (h *holder) steps(m *measure, got processor.Mitigation) {
 	place := processor.Place(h.alert)
 	commands, configs := got.Commands, got.Configs
 	for _, c := range m.commands {
-		if !here(c.where, place) || !c.when.holds(h.reader) {
+		if !c.meets(place, h.reader) {
 			continue
 		}
 		if len(commands) == 0 {
@@ -72,7 +69,7 @@ func (h *holder) steps(m *measure, got processor.Mitigation) {
 		commands = commands[1:]
 	}
 	for _, c := range m.configs {
-		if !here(c.where, place) || !c.when.holds(h.reader) {
+		if !c.meets(place, h.reader) {
 			continue
 		}
 		if len(configs) == 0 {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,12 +42,13 @@ func Lint(dirs ...string) []Finding {
 	}
 	l := &linter{
 		book: book, layer: layer, prose: map[string]said{}, users: map[string][]*playbook{}, seen: book.seen(),
-		sound: err == nil, trials: map[*config]*trial{},
+		categories: book.categories(), sound: err == nil, trials: map[*config]*trial{},
+		matching: map[*playbook][]*processor.Alert{},
 	}
 	l.run()
 	found = append(found, l.found...)
 	slices.SortStableFunc(found, func(a, b Finding) int {
-		return cmpOr(strings.Compare(a.File, b.File), a.Line-b.Line)
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	return slices.Compact(found)
 }
@@ -64,8 +66,11 @@ type linter struct {
 	users map[string][]*playbook
 	// seen are the names that have a value in some example of the book.
 	seen map[string]bool
-	// alerts are those of all examples that must match.
-	alerts []*processor.Alert
+	// categories are the words that playbooks route by.
+	categories []string
+	// matching are the alerts of the examples that must match, alerts those of all.
+	matching map[*playbook][]*processor.Alert
+	alerts   []*processor.Alert
 	// sound is whether Load found no fault: what has one cannot be filled.
 	sound bool
 	// trials are what became of configuration in the examples.
@@ -85,7 +90,8 @@ func (l *linter) run() {
 		for _, m := range p.measures {
 			l.users[m.entry.Use] = append(l.users[m.entry.Use], p)
 		}
-		l.alerts = append(l.alerts, p.matching()...)
+		l.matching[p] = p.matching()
+		l.alerts = append(l.alerts, l.matching[p]...)
 		if l.sound {
 			l.try(p)
 		}

@@ -38,7 +38,7 @@ func (l *linter) try(p *playbook) {
 
 func (l *linter) tryConfigs(m *mitigation, r *reader, why string) {
 	for _, c := range m.configs {
-		if !here(c.where, processor.Place(r.alert)) || !c.when.holds(r) {
+		if !c.meets(processor.Place(r.alert), r) {
 			continue
 		}
 		t := l.trials[c]

@@ -11,7 +11,7 @@ import (
 )
 
 func (l *linter) playbook(p *playbook) {
-	alerts := p.matching()
+	alerts := l.matching[p]
 	l.examples(p, alerts)
 	for i := range p.Adjust {
 		if strings.TrimSpace(p.Adjust[i].When) == "" {
@@ -69,8 +69,8 @@ func (b *Book) categories() []string {
 // category finds a word that no other playbook routes by: two spellings of one
 // category are two.
 func (l *linter) category(p *playbook) {
-	if known := l.book.categories(); !slices.Contains(known, p.Category) {
-		l.warnf(&p.Category, "category %q is none that the others have; %sused: %s", p.Category, didYouMean(p.Category, known), strings.Join(known, ", "))
+	if !slices.Contains(l.categories, p.Category) {
+		l.warnf(&p.Category, "category %q is none that the others have; %sused: %s", p.Category, didYouMean(p.Category, l.categories), strings.Join(l.categories, ", "))
 	}
 }
 

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func (l *linter) repeats(owner, what, words string, at *string) {
 	first, ok := l.prose[words]
 	switch {
 	case !ok:
-		l.prose[words] = said{owner, l.file.name, cmpOr(l.file.lines[at], l.line)}
+		l.prose[words] = said{owner, l.file.name, cmp.Or(l.file.lines[at], l.line)}
 	case first.owner != owner:
 		l.warnf(at, "a %s stands in %s too (%s:%d): %q", what, first.owner, first.file, first.line, cut(words, 60))
 	}

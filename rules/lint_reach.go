@@ -117,7 +117,7 @@ func (p *playbook) places(alerts []*processor.Alert) []string {
 func (l *linter) placesOf(all []*playbook) []string {
 	var places []string
 	for _, p := range all {
-		some := p.places(p.matching())
+		some := p.places(l.matching[p])
 		if len(some) == 0 {
 			return nil
 		}

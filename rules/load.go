@@ -179,7 +179,6 @@ func (c *compiler) sharedMitigations(sources []*source) {
 			}
 			from[m.ID] = s
 			c.shared[m.ID] = c.mitigation(m)
-			c.shared[m.ID].layer = s.layer
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +44,7 @@ func Problems(err error) []*Problem {
 // join returns the problems as one error, by file and line, without repeats.
 func join(problems []*Problem) error {
 	slices.SortStableFunc(problems, func(a, b *Problem) int {
-		return cmpOr(strings.Compare(a.File, b.File), a.Line-b.Line)
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	var errs []error
 	for i, p := range problems {
@@ -52,15 +53,6 @@ func join(problems []*Problem) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func cmpOr(orders ...int) int {
-	for _, o := range orders {
-		if o != 0 {
-			return o
-		}
-	}
-	return 0
 }
 
 // choice says what was found where one of a few words is allowed.

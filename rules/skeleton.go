@@ -49,7 +49,7 @@ func prose(text string) *yaml.Node {
 func (s skeleton) playbook() *yaml.Node {
 	rule := s.alert.Rule
 	pairs := []pair{
-		{"id", word(strings.ReplaceAll(processor.Slug(rule), "_", "-"))},
+		{"id", word(s.id())},
 		{"version", literal("!!int", "1")},
 		{"title", commented(word(strings.NewReplacer("{", "(", "}", ")", "\n", " ").Replace(processor.Visible(rule))), "TODO: the behaviour in a few words")},
 		{"match", mapping(pair{"rules", list(word(rule))})},
@@ -72,6 +72,9 @@ func (s skeleton) playbook() *yaml.Node {
 	}
 	return mapping(append(pairs, pair{"next", word("TODO: the first thing to do, in one sentence.")}, pair{"examples", block(s.examples()...)})...)
 }
+
+// id is the rule's name as ids are written.
+func (s skeleton) id() string { return strings.ReplaceAll(processor.Slug(s.alert.Rule), "_", "-") }
 
 func words(list []string) (out []*yaml.Node) {
 	for _, w := range list {
@@ -139,7 +142,7 @@ func (s skeleton) mitigations() []*yaml.Node {
 	}
 	run := list(words([]string{"echo", "TODO"})...)
 	return append(out, mapping(
-		pair{"id", word("contain-" + strings.ReplaceAll(processor.Slug(s.alert.Rule), "_", "-"))},
+		pair{"id", word("contain-" + s.id())},
 		pair{"title", word("TODO: what to do about it")},
 		pair{"kind", commented(word("contain"), "investigate, contain, harden or tune")},
 		pair{"horizon", commented(word("now"), "now, week or design")},

@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"falconer/processor/stream/doctor":     {"falconer/processor", "falconer/processor/stream", "falconer/subjects"},
 	"falconer/rules":                       {"falconer/processor"},
 	"falconer/subjects":                    {},
+	"falconer/test/corpus":                 {},
 }
 
 // listed is a package as "go list" tells of it; Deps are all that it leans on,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"falconer/processor"
+	"falconer/test/corpus"
 )
 
 const devShm = "testdata/dev-shm.json"
@@ -232,30 +232,18 @@ func TestAnalyzeShowsHostileTextAsText(t *testing.T) {
 
 // The corpus is real alerts that people posted; see CONTRIBUTING.
 func TestAnalyzeRealAlerts(t *testing.T) {
-	corpus := os.Getenv("FALCONER_CORPUS")
-	if corpus == "" {
-		t.Skip("FALCONER_CORPUS names no folder with real alerts")
-	}
-	f, err := os.Open(filepath.Join(corpus, "alerts-dev.jsonl"))
-	require.NoError(t, err)
-	defer f.Close()
+	lines := corpus.Lines(t, "alerts-dev.jsonl")
 	var in strings.Builder
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	n := 0
-	for lines.Scan() {
-		var entry struct{ Alert json.RawMessage }
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &entry))
-		in.Write(entry.Alert)
+	for _, l := range lines {
+		in.Write(l.Alert)
 		in.WriteByte('\n')
-		n++
 	}
 	o := feeding(t, in.String(), "analyze", "-")
 	require.Equal(t, exitFailed, o.code, "one of them is a document without a rule")
 	require.Contains(t, o.err, "no rule")
 	require.Contains(t, o.err, " 1 not understood.")
 	requireHarmless(t, o.out)
-	require.Greater(t, n, 100)
+	require.Greater(t, len(lines), 100)
 	o = feeding(t, in.String(), "analyze", "--json", "-")
 	for _, line := range strings.SplitAfter(strings.TrimSpace(o.out), "\n") {
 		requireSchema(t, "report.v1", line)

@@ -50,15 +50,17 @@ func (b beginning) cuts(incident string) bool {
 	return err != nil || seq < b.first
 }
 
-// incomparable says why an output cannot be compared, or nothing. Other is what
-// its counterpart names as previous.
-func incomparable(g gist, other string, cut beginning, uncertain map[string]bool) string {
+// incomparable says why an output cannot be compared, or nothing. Was is its
+// published counterpart: nil for what is new or gone.
+func incomparable(g gist, was *published, cut beginning, uncertain map[string]bool) string {
 	doubt := func(incident string) bool { return incident != "" && (cut.cuts(incident) || uncertain[incident]) }
 	switch {
 	case processor.Slug(g.rule) == processor.Slug(processor.RuleLost): // does not follow from what is stored; tasks have the slug
 		return isAboutLoss
-	case doubt(g.incident), g.previous != other && (doubt(g.previous) || doubt(other)):
+	case doubt(g.incident), was != nil && g.previous != was.previous && (doubt(g.previous) || doubt(was.previous)):
 		return beganBefore
+	case was != nil && cut.blinds(was.gist):
+		return knewBefore
 	}
 	return ""
 }

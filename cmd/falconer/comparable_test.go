@@ -71,7 +71,8 @@ func minute(t *testing.T, s string) time.Time {
 }
 
 func TestWhatCannotBeCompared(t *testing.T) {
-	cut, uncertain := beginning{era: "e", first: 10}, map[string]bool{"f-z-e": true}
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	cut, uncertain := beginning{era: "e", first: 10, at: at}, map[string]bool{"f-z-e": true}
 	for name, row := range map[string]struct {
 		g     gist
 		other string
@@ -85,7 +86,14 @@ func TestWhatCannotBeCompared(t *testing.T) {
 		"one after a cut one, of which both know":   {gist{incident: "f-y-e", previous: "f-9-e"}, "f-9-e", ""},
 		"one after another, which only one knows":   {gist{incident: "f-y-e", previous: "f-x-e"}, "", ""},
 		"one about alerts that were lost":           {gist{incident: "f-a-e", rule: processor.RuleLost}, "", isAboutLoss},
+		"one that says of older drops":              {gist{incident: "f-a-e", blind: at.Add(-time.Minute)}, "", knewBefore},
+		"one that says of drops that are stored":    {gist{incident: "f-a-e", blind: at}, "", ""},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, row.want, incomparable(row.g, row.other, cut, uncertain)) })
+		t.Run(name, func(t *testing.T) {
+			was := &published{gist: gist{previous: row.other, blind: row.g.blind}}
+			require.Equal(t, row.want, incomparable(row.g, was, cut, uncertain))
+		})
 	}
+	drops := gist{incident: "f-a-e", blind: at.Add(-time.Minute)}
+	require.Empty(t, incomparable(drops, nil, cut, uncertain), "one that is new or gone")
 }

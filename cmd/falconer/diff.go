@@ -255,14 +255,11 @@ func (c *comparison) judge(cut beginning, uncertain map[string]bool, expiry time
 		out = append(out, difference{v.String(), g.form, g.id, g.sev, g.title, g.at, what})
 	}
 	for _, r := range c.remade {
-		v, at, other := anew, r.at, r.previous
+		v, at := anew, r.at
 		if r.was != nil {
-			v, at, other = changed, r.was.at, r.was.previous
+			v, at = changed, r.was.at
 		}
-		reason := incomparable(r.gist, other, cut, uncertain)
-		if r.was != nil && reason == "" && cut.blinds(r.was.gist) {
-			reason = knewBefore
-		}
+		reason := incomparable(r.gist, r.was, cut, uncertain)
 		switch {
 		case !c.within(r.at) && !c.within(at):
 		case reason != "":
@@ -277,7 +274,7 @@ func (c *comparison) judge(cut beginning, uncertain map[string]bool, expiry time
 		if p.met || !c.within(p.at) || c.later(p.gist) {
 			continue
 		}
-		if reason := incomparable(p.gist, p.previous, cut, uncertain); reason != "" {
+		if reason := incomparable(p.gist, nil, cut, uncertain); reason != "" {
 			c.tally.leave(p.gist, reason)
 			continue
 		}

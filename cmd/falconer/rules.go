@@ -119,8 +119,8 @@ func (a *app) showRule(name string) error {
 	if err != nil {
 		return err
 	}
-	if _, info, err := findPlaybook(book, name); err == nil {
-		name = info.ID
+	if id, ok := findPlaybook(book, name); ok {
+		name = id
 	}
 	w, ok, err := book.Written(name)
 	switch {
@@ -158,16 +158,16 @@ func (a *app) listMitigations() error {
 	return w.Flush()
 }
 
-// findPlaybook returns the playbook with the id, or the one that names the rule.
-func findPlaybook(book *rules.Book, name string) (rules.Playbook, rules.Info, error) {
+// findPlaybook returns the id of the playbook with the id, or of the one that names
+// the rule.
+func findPlaybook(book *rules.Book, name string) (string, bool) {
 	for _, info := range book.Playbooks() {
 		is := func(rule string) bool { return strings.EqualFold(rule, name) }
 		if info.ID == name || slices.ContainsFunc(info.Match.Rules, is) || slices.ContainsFunc(info.Match.Former, is) {
-			p, info, _ := book.Playbook(info.ID)
-			return p, info, nil
+			return info.ID, true
 		}
 	}
-	return rules.Playbook{}, rules.Info{}, fmt.Errorf("no playbook and no rule %q: see \"falconer rules list\"", name)
+	return "", false
 }
 
 // ruleExamples prints the alerts that a playbook must match.
@@ -176,10 +176,11 @@ func (a *app) ruleExamples(name string) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := findPlaybook(book, name)
-	if err != nil {
-		return err
+	id, ok := findPlaybook(book, name)
+	if !ok {
+		return fmt.Errorf("no playbook and no rule %q: see \"falconer rules list\"", name)
 	}
+	p, _, _ := book.Playbook(id)
 	for _, e := range p.Examples {
 		if !e.Match {
 			continue

@@ -5,10 +5,8 @@
 package validity
 
 import (
-	"bufio"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"regexp"
 	"testing"
 
@@ -16,6 +14,7 @@ import (
 
 	"falconer/processor"
 	"falconer/rules"
+	"falconer/test/corpus"
 )
 
 // generated is a configuration and how it came about.
@@ -39,29 +38,21 @@ func alerts(t *testing.T, book *rules.Book) map[string][]*processor.Alert {
 			out[info.ID+", "+e.Name] = append(out[info.ID+", "+e.Name], a)
 		}
 	}
-	if folder := os.Getenv("FALCONER_CORPUS"); folder != "" {
-		out["real alerts"] = realAlerts(t, filepath.Join(folder, "alerts-dev.jsonl"))
+	if os.Getenv("FALCONER_CORPUS") != "" {
+		out["real alerts"] = realAlerts(t)
 	} else {
 		t.Log("FALCONER_CORPUS names no folder with real alerts: only examples are looked at")
 	}
 	return out
 }
 
-func realAlerts(t *testing.T, file string) (out []*processor.Alert) {
+func realAlerts(t *testing.T) (out []*processor.Alert) {
 	t.Helper()
-	f, err := os.Open(file)
-	require.NoError(t, err)
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<22)
-	for lines.Scan() {
-		var row struct{ Alert json.RawMessage }
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &row))
-		if a, err := processor.Decode(row.Alert); err == nil {
+	for _, l := range corpus.Lines(t, "alerts-dev.jsonl") {
+		if a, err := processor.Decode(l.Alert); err == nil {
 			out = append(out, a)
 		}
 	}
-	require.NoError(t, lines.Err())
 	return out
 }
 
