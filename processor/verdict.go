@@ -180,10 +180,22 @@ type Config struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
+// basePoints by priority, from Emergency on.
+var basePoints = [...]Contribution{
+	{90, "Falco priority Emergency"},
+	{85, "Falco priority Alert"},
+	{75, "Falco priority Critical"},
+	{60, "Falco priority Error"},
+	{50, "Falco priority Warning"},
+	{35, "Falco priority Notice"},
+	{20, "Falco priority Informational"},
+	{10, "Falco priority Debug"},
+	{40, "Falco priority Unknown"},
+}
+
 // BasePoints is the score that an alert starts from by Falco's priority.
 func BasePoints(p Priority) Contribution {
-	points := [...]int{90, 85, 75, 60, 50, 35, 20, 10, 40}
-	return Contribution{Points: points[min(max(p, 0), PriorityUnknown)], Reason: "Falco priority " + p.String()}
+	return basePoints[min(max(p, 0), PriorityUnknown)]
 }
 
 // Score adds contributions up, holds the sum between 0 and 100, and grades it:

@@ -13,9 +13,18 @@ import (
 	"falconer/processor"
 )
 
-// BenchmarkJudge shows what the verdict on one alert costs: it must not depend
+// BenchmarkJudge and BenchmarkGrade show what one alert costs: it must not depend
 // on how many playbooks there are.
 func BenchmarkJudge(b *testing.B) {
+	overMany(b, func(book *Book, a *processor.Alert) { book.Judge(a) })
+}
+
+func BenchmarkGrade(b *testing.B) {
+	overMany(b, func(book *Book, a *processor.Alert) { book.Grade(a) })
+}
+
+func overMany(b *testing.B, do func(*Book, *processor.Alert)) {
+	b.Helper()
 	for _, n := range []int{1, 10, 1000} {
 		b.Run(fmt.Sprintf("playbooks=%d", n), func(b *testing.B) {
 			dir := b.TempDir()
@@ -24,27 +33,86 @@ func BenchmarkJudge(b *testing.B) {
 			a := shellAlert()
 			b.ReportAllocs()
 			for b.Loop() {
-				book.Judge(a)
+				do(book, a)
 			}
 		})
 	}
 }
 
+// BenchmarkBuiltinJudge and the two below are about an alert as falcosidekick sends
+// it, with a rule of Falco's or one of somebody's own.
 func BenchmarkBuiltinJudge(b *testing.B) {
 	book := builtin(b)
-	a := shellAlert()
-	b.ReportAllocs()
-	for b.Loop() {
-		book.Judge(a)
-	}
+	eachUsual(b, func(a *processor.Alert) { book.Judge(a) })
+}
+
+func BenchmarkBuiltinGrade(b *testing.B) {
+	book := builtin(b)
+	eachUsual(b, func(a *processor.Alert) { book.Grade(a) })
 }
 
 func BenchmarkIdentity(b *testing.B) {
 	book := builtin(b)
-	a := shellAlert()
+	eachUsual(b, func(a *processor.Alert) { book.Identity(a) })
+}
+
+// BenchmarkBuiltinGradeOfMany is about alerts of all the playbooks that are for
+// rules of Falco about system calls, in turn: one operation is one alert.
+func BenchmarkBuiltinGradeOfMany(b *testing.B) {
+	book := builtin(b)
+	var alerts []*processor.Alert
+	for _, p := range book.playbooks {
+		for _, rule := range p.Match.Rules {
+			a := usualAlert(rule)
+			if len(p.Examples) > 0 && p.Examples[0].Alert["source"] == "syscall" {
+				alerts = append(alerts, a)
+			}
+		}
+	}
 	b.ReportAllocs()
-	for b.Loop() {
-		book.Identity(a)
+	for i := 0; b.Loop(); i++ {
+		book.Grade(alerts[i%len(alerts)])
+	}
+}
+
+// BenchmarkGradeAtOnce is BenchmarkBuiltinGrade on all processors.
+func BenchmarkGradeAtOnce(b *testing.B) {
+	book := builtin(b)
+	a := usualAlert("Terminal shell in container")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			book.Grade(a)
+		}
+	})
+}
+
+func eachUsual(b *testing.B, do func(*processor.Alert)) {
+	b.Helper()
+	for _, row := range []struct{ name, rule string }{{"falco", "Terminal shell in container"}, {"own", "Acme: payment service reads keys"}} {
+		b.Run(row.name, func(b *testing.B) {
+			a := usualAlert(row.rule)
+			b.ReportAllocs()
+			for b.Loop() {
+				do(a)
+			}
+		})
+	}
+}
+
+// usualAlert has the fields of a system call in a pod, of which one has no value.
+func usualAlert(rule string) *processor.Alert {
+	return &processor.Alert{
+		Rule: rule, Source: "syscall", Priority: processor.Notice, Hostname: "node-7", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Output: "Notice: " + rule + " | evt_type=execve user=app user_uid=1000 user_loginuid=-1 process=sh proc_exepath=/bin/busybox parent=containerd-shim",
+		Tags:   []string{"T1059", "container", "maturity_stable", "mitre_execution", "shell"},
+		Fields: map[string]string{
+			"container.id": "0123456789ab", "container.image.repository": "registry.example/shop/1", "container.image.tag": "v1.2.3", "container.name": "app",
+			"evt.time": "1767323045000000000", "evt.type": "execve", "k8s.ns.name": "shop", "k8s.pod.name": "svc-000001-7c9d8f6b5c-x2k4p",
+			"proc.cmdline": "sh -c run-job --number 00000001", "proc.cwd": "/srv", "proc.exepath": "/bin/busybox", "proc.name": "sh",
+			"proc.pname": "containerd-shim", "proc.tty": "0", "user.loginuid": "-1", "user.name": "app", "user.uid": "1000",
+		},
+		Absent: []string{"fd.name"},
 	}
 }
 

@@ -46,7 +46,7 @@ func (b *Book) Attack() *Attack { return b.attack }
 
 // Identity implements processor.Book.
 func (b *Book) Identity(a *processor.Alert) processor.Identity {
-	return b.take(a, b.tagCache.read(a.Tags)).identity
+	return b.pick(a).identity
 }
 
 // tagCache remembers what ReadTags made of the tags of a rule. Tags come with

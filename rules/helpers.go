@@ -11,17 +11,57 @@ import (
 // helpers are the functions of conditions that expr does not have. They do not
 // look at the alert.
 func helpers() []expr.Option {
-	return []expr.Option{
-		textFunction("base", baseName),
-		textFunction("dir", path.Dir),
-		testFunction("private", isPrivate),
-		testFunction("public", isPublic),
-		listFunction("containsAny", strings.Contains),
-		listFunction("startsWithAny", strings.HasPrefix),
-		listFunction("endsWithAny", strings.HasSuffix),
-		listFunction("within", isWithin),
-		listFunction("hasWord", hasWord),
+	var out []expr.Option
+	for _, name := range []string{"base", "dir"} {
+		out = append(out, textFunction(name, textHelper(name)))
 	}
+	for _, name := range []string{"private", "public"} {
+		out = append(out, testFunction(name, testHelper(name)))
+	}
+	for _, name := range []string{"containsAny", "startsWithAny", "endsWithAny", "within", "hasWord"} {
+		out = append(out, listFunction(name, listHelper(name)))
+	}
+	return out
+}
+
+// textHelper returns the helper of that name which makes a text of a text, or nil.
+func textHelper(name string) func(string) string {
+	switch name {
+	case "base":
+		return baseName
+	case "dir":
+		return path.Dir
+	}
+	return nil
+}
+
+// testHelper returns the helper of that name which tests a text, or nil.
+func testHelper(name string) func(string) bool {
+	switch name {
+	case "private":
+		return isPrivate
+	case "public":
+		return isPublic
+	}
+	return nil
+}
+
+// listHelper returns the helper of that name, or nil: it is true when this is true
+// of its first argument and any of the others.
+func listHelper(name string) func(s, each string) bool {
+	switch name {
+	case "containsAny":
+		return strings.Contains
+	case "startsWithAny":
+		return strings.HasPrefix
+	case "endsWithAny":
+		return strings.HasSuffix
+	case "within":
+		return isWithin
+	case "hasWord":
+		return hasWord
+	}
+	return nil
 }
 
 func textFunction(name string, fn func(string) string) expr.Option {
@@ -32,7 +72,6 @@ func testFunction(name string, fn func(string) bool) expr.Option {
 	return expr.Function(name, func(p ...any) (any, error) { return fn(p[0].(string)), nil }, new(func(string) bool))
 }
 
-// listFunction is true when fn is for the first argument and any of the others.
 func listFunction(name string, fn func(s, each string) bool) expr.Option {
 	some := func(p ...any) (any, error) {
 		for _, each := range p[1:] {
@@ -76,6 +115,9 @@ func hasWord(line, word string) bool {
 
 // isPrivate reports whether ip is an address that is not routed on the internet.
 func isPrivate(ip string) bool {
+	if ip == "" {
+		return false // without an error, which would be made
+	}
 	a, err := netip.ParseAddr(ip)
 	if err != nil {
 		return false
@@ -88,6 +130,9 @@ func isPrivate(ip string) bool {
 
 // isPublic reports whether ip is an address, and one of the internet.
 func isPublic(ip string) bool {
+	if ip == "" {
+		return false // without an error, which would be made
+	}
 	_, err := netip.ParseAddr(ip)
 	return err == nil && !isPrivate(ip)
 }

@@ -7,7 +7,14 @@ import (
 )
 
 // Grade implements processor.Book.
-func (b *Book) Grade(a *processor.Alert) processor.Severity { return b.Judge(a).Severity }
+func (b *Book) Grade(a *processor.Alert) processor.Severity {
+	p := b.pick(a)
+	r := b.read(a)
+	defer b.done(r)
+	r.why = b.weigh(p, r, r.why[:0])
+	_, severity := processor.Score(r.why)
+	return severity
+}
 
 // Judge implements processor.Book.
 func (b *Book) Judge(a *processor.Alert) processor.Verdict {
@@ -20,7 +27,7 @@ func (b *Book) Judge(a *processor.Alert) processor.Verdict {
 		Techniques: p.techniques(read),
 	}
 	v.Notes = notes(read, v.Techniques)
-	v.Why = b.weigh(p.playbook, r)
+	v.Why = b.weigh(p.playbook, r, make([]processor.Contribution, 0, 8))
 	v.Score, v.Severity = processor.Score(v.Why)
 	v.Stage = b.stage(p.playbook, read, v.Techniques)
 	likely, test := b.benign(p.playbook, r)
@@ -31,11 +38,10 @@ func (b *Book) Judge(a *processor.Alert) processor.Verdict {
 	return v
 }
 
-// weigh gathers what moves the score: priority, the playbooks for all alerts,
-// and the one taken.
-func (b *Book) weigh(p *playbook, r *reader) []processor.Contribution {
-	why := make([]processor.Contribution, 1, 8)
-	why[0] = processor.BasePoints(r.alert.Priority)
+// weigh appends what moves the score: priority, the playbooks for all alerts, and
+// the one taken.
+func (b *Book) weigh(p *playbook, r *reader, why []processor.Contribution) []processor.Contribution {
+	why = append(why, processor.BasePoints(r.alert.Priority))
 	for _, all := range b.always {
 		why = all.weigh(r, why)
 	}

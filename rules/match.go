@@ -105,6 +105,21 @@ func (b *Book) take(a *processor.Alert, read *TagReading) candidate {
 	return best
 }
 
+// pick is take for who wants the playbook alone. It reads the alert's tags only
+// where they can matter.
+func (b *Book) pick(a *processor.Alert) *playbook {
+	if p := b.user.rules[a.Rule]; p != nil {
+		return p
+	}
+	if p := b.builtin.rules[a.Rule]; p != nil && !b.user.tagged() {
+		return p
+	}
+	return b.take(a, b.tagCache.read(a.Tags)).playbook
+}
+
+// tagged reports whether a playbook of the layer is for tags.
+func (x *index) tagged() bool { return len(x.tags)+len(x.techniques)+len(x.tactics) > 0 }
+
 // candidates yields the playbooks that would do for the alert, best first,
 // until yield returns false.
 func (b *Book) candidates(a *processor.Alert, read *TagReading, yield func(candidate) bool) {

@@ -17,9 +17,15 @@ type reader struct {
 	scope *scope
 	// taken remembers what the lets gave.
 	taken map[*extract]string
-	env   map[string]any
-	vm    vm.VM
-	notes []string
+	place string // see where
+	// env is what vm sees of the alert, once filled.
+	env    map[string]any
+	filled bool
+	vm     vm.VM
+	notes  []string
+	// To be used again: where Grade sums up, and where a condition joins texts.
+	why     []processor.Contribution
+	scratch []byte
 }
 
 // scope is the lets that a playbook knows: its own, and those of the playbooks

@@ -21,8 +21,9 @@ import (
 type condition struct {
 	source  string
 	program *vm.Program
-	asked   []string // names of fields and lets that it looks up
-	line    int      // where it stands in its file
+	quick   truthFunc // what program gives, without the machine; nil where there is no translation
+	asked   []string  // names of fields and lets that it looks up
+	line    int       // where it stands in its file
 }
 
 // lookups finds the names that an expression asks f, has, num and let for; a
@@ -62,7 +63,8 @@ func compileCondition(source string, options []expr.Option) (*condition, error) 
 	if err != nil {
 		return nil, describe(err)
 	}
-	return &condition{source: source, program: program, asked: slices.Compact(asked.names)}, nil
+	quick := translator{program.Constants}.truth(program.Node())
+	return &condition{source: source, program: program, quick: quick, asked: slices.Compact(asked.names)}, nil
 }
 
 // renameLet writes let( as Let(, which has the same length, so that positions
@@ -124,15 +126,34 @@ func (r *reader) newEnv() map[string]any {
 
 // set makes r read alert a.
 func (r *reader) set(a *processor.Alert) {
-	r.alert, r.notes = a, nil
+	r.alert, r.notes, r.place, r.filled = a, nil, "", false
 	clear(r.taken)
+}
+
+// where is the place of the alert.
+func (r *reader) where() string {
+	if r.place == "" {
+		r.place = processor.Place(r.alert)
+	}
+	return r.place
+}
+
+// fill puts the alert into env, once.
+func (r *reader) fill() {
+	if r.filled {
+		return
+	}
+	a := r.alert
 	r.env["rule"], r.env["source"], r.env["priority"] = a.Rule, a.Source, a.Priority.String()
 	r.env["hostname"], r.env["output"], r.env["tags"] = a.Hostname, a.Output, a.Tags
-	r.env["place"] = processor.Place(a)
+	r.env["place"], r.filled = r.where(), true
 }
 
 // number returns v as a whole number, or -1.
 func number(v string) int {
+	if v == "" {
+		return -1 // without an error, which would be made
+	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n > math.MaxInt {
 		return -1
@@ -142,8 +163,11 @@ func number(v string) int {
 
 // holds evaluates the condition. One that fails does not hold, and is noted.
 func (c *condition) holds(r *reader) bool {
-	if c == nil {
+	switch {
+	case c == nil:
 		return true
+	case c.quick != nil:
+		return c.quick(r)
 	}
 	yes, err := c.eval(r)
 	if err != nil {
@@ -152,7 +176,9 @@ func (c *condition) holds(r *reader) bool {
 	return yes
 }
 
+// eval has expr's machine evaluate the condition.
 func (c *condition) eval(r *reader) (bool, error) {
+	r.fill()
 	out, err := r.vm.Run(c.program, r.env)
 	if err != nil {
 		return false, describe(err)
