@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"falconer/test/corpus"
 )
 
 // everyForm is hideSecrets as it would be if no form needed anything.
@@ -74,7 +76,7 @@ func TestFormsNeedNoMoreThanTheyMatch(t *testing.T) {
 func TestFormsNeedNoMoreThanTheyMatchInTheCorpus(t *testing.T) {
 	for _, file := range []string{"alerts-dev.jsonl", "alerts-bulk-dev.jsonl"} {
 		texts, passed, bytes := 0, 0, 0
-		for _, l := range corpus(t, file) {
+		for _, l := range corpus.Lines(t, file) {
 			a, err := Decode(l.Alert)
 			if err != nil {
 				a = &Alert{Output: string(l.Alert)}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"falconer/test/corpus"
 )
 
 // scanned is what scan reads of data, or nil when it leaves it to decode.
@@ -76,7 +78,7 @@ func FuzzScan(f *testing.F) {
 func TestScanCorpus(t *testing.T) {
 	all, plain := 0, 0
 	for _, file := range []string{"alerts-dev.jsonl", "alerts-bulk-dev.jsonl"} {
-		for _, l := range corpus(t, file) {
+		for _, l := range corpus.Lines(t, file) {
 			all++
 			if a := scanned(l.Alert); a != nil {
 				plain++
@@ -86,7 +88,7 @@ func TestScanCorpus(t *testing.T) {
 			}
 		}
 	}
-	for _, l := range corpus(t, "alerts-malformed.jsonl") {
+	for _, l := range corpus.Lines(t, "alerts-malformed.jsonl") {
 		require.Nil(t, scanned([]byte(l.Raw)), l.Why)
 	}
 	t.Logf("%d of %d are plain", plain, all)
