@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -34,15 +35,24 @@ func (c *config) newFrame() frame {
 // fillFrame writes the document for the alert that r reads.
 func (c *config) fillFrame(r *reader, f *filling) string {
 	frame := c.frame()
-	var b strings.Builder
-	b.WriteString(frame.text[0])
+	scalars := make([]string, len(frame.holes))
 	for i, hole := range frame.holes {
 		// Comments and an anchor of the hole stand in the frame.
 		n := yaml.Node{Kind: hole.Kind, Tag: hole.Tag, Style: hole.Style, Value: hole.Value}
 		fillScalar(&n, c.holes[hole], c.quoted[hole], r, f)
-		b.WriteString(c.encodeScalar(&n))
-		b.WriteString(frame.text[i+1])
+		scalars[i] = c.encodeScalar(&n)
 	}
+	return splice(frame.text, scalars)
+}
+
+// splice puts the scalars where the text was cut.
+func splice(text, scalars []string) string {
+	var b strings.Builder
+	for i, s := range scalars {
+		b.WriteString(text[i])
+		b.WriteString(s)
+	}
+	b.WriteString(text[len(scalars)])
 	return b.String()
 }
 
@@ -60,11 +70,23 @@ func (c *config) encodeScalar(n *yaml.Node) string {
 		writeScalar(&b, n)
 		return b.String()
 	}
-	if n.Style == yaml.DoubleQuotedStyle && spelled(n.Value) {
+	return scalarYAML(n)
+}
+
+// scalarYAML writes a scalar as the encoder does where a block may stand. What is
+// plain to see is not worth an encoder.
+func scalarYAML(n *yaml.Node) string {
+	switch {
+	case n.Style == yaml.DoubleQuotedStyle && spelled(n.Value):
 		return `"` + n.Value + `"`
+	case n.Style == 0 && n.Tag == "!!str" && phrase.MatchString(n.Value):
+		return n.Value
 	}
 	return strings.TrimSuffix(encodeYAML(n), "\n")
 }
+
+// phrase is words that YAML can take for nothing but a string.
+var phrase = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*[ _][A-Za-z0-9 _]*[A-Za-z0-9]$`)
 
 // spelled reports whether all of s stands for itself in double quotes, in YAML and
 // in JSON: printable ASCII without quotes and backslashes.

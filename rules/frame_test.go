@@ -4,12 +4,26 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"falconer/processor"
 )
+
+// hostileValues are all payloads, numbers as YAML may mean them, and values that
+// every form takes.
+func hostileValues() []string {
+	all := slices.Concat(slices.Collect(maps.Values(payloads))...)
+	slices.Sort(all)
+	all = append(all, "0", "7", "08", "0777", "0o17", "4294967295", "999999999999999999", "1_000", "12:30:45", "web", "a.b-c", "kube-system", "x'y", "é", "\U0001f985", " x", "x ", "x: y #z")
+	if underRace {
+		all = all[:len(all)/10]
+	}
+	return all
+}
 
 // eachConfig calls look with every configuration of the book that has a tree, and
 // the scope of its mitigation.
@@ -54,14 +68,7 @@ func alertFor(m *mitigation, c *config, value func() string) *processor.Alert {
 // What is written into a frame must be, byte for byte, what the encoder makes of
 // the whole tree: the frame saves work and decides nothing.
 func TestFramesAreWhatTheEncoderWrites(t *testing.T) {
-	book := builtin(t)
-	all := slices.Concat(slices.Collect(maps.Values(payloads))...)
-	slices.Sort(all)
-	// Numbers as YAML may mean them, and values that every form takes.
-	all = append(all, "0", "7", "08", "0777", "0o17", "4294967295", "999999999999999999", "1_000", "12:30:45", "web", "a.b-c", "kube-system", "x'y", "é", "\U0001f985", " x", "x ", "x: y #z")
-	if underRace {
-		all = all[:len(all)/10]
-	}
+	book, all := builtin(t), hostileValues()
 	configs, filled, ready := 0, 0, 0
 	eachConfig(book, func(m *mitigation, c *config) {
 		configs++
@@ -124,6 +131,52 @@ func TestFramesKeepWhatStandsBesideAHole(t *testing.T) {
 				require.Equal(t, want, c.fillFrame(r, &filling{}))
 				require.Len(t, c.frame().text, len(c.holes)+1)
 			}
+		}
+	}
+}
+
+func TestExceptionsAreWhatTheEncoderWrites(t *testing.T) {
+	book, all, checked := builtin(t), hostileValues(), 0
+	for k, p := range book.playbooks {
+		if p.except == nil {
+			continue
+		}
+		fields, comps := append(slices.Clip(p.except.fields), "container.image.repository"), append(slices.Clip(p.except.comps), "=")
+		for i := k % 5; i < len(all); i += 5 {
+			n := 1 + i%len(fields)
+			values := make([]string, n)
+			for j := range values {
+				if values[j] = falcoQuote(strings.ToValidUTF8(all[(i+j)%len(all)], "?")); i%7 == 0 {
+					values[j] = "<" + fields[j] + ">"
+				}
+			}
+			rule := strings.ToValidUTF8(all[i], "?")
+			want := encodeYAML(exceptionTree(rule, p.except.nameFor(values), fields[:n], comps[:n], values))
+			require.Equal(t, want, p.except.body(rule, fields[:n], comps[:n], values), p.ID)
+			checked++
+		}
+	}
+	t.Logf("%d exceptions", checked)
+}
+
+func TestScalarsAreWhatTheEncoderWrites(t *testing.T) {
+	var parts []string
+	for c := ' '; c <= '~'; c++ {
+		parts = append(parts, string(c))
+	}
+	parts = append(parts, hostileValues()...)
+	parts = append(parts, "true", "null", "No", "y", "a", "Z9", "1", "0x1f", "2001-01-01", "_", "  ", " - ", "1_000", "é", "")
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 20_000 {
+		s := ""
+		for range 1 + rng.IntN(4) {
+			s += parts[rng.IntN(len(parts))]
+		}
+		s = strings.ToValidUTF8(s, "?")
+		for _, n := range []*yaml.Node{word(s), {Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: s}} {
+			require.Equal(t, encodeYAML(n), scalarYAML(n)+"\n")
+			at := encodeYAML(mapping(pair{"a", block(mapping(pair{"b", n}, pair{"c", word("d")}))}))
+			require.Equal(t, "a:\n  - b: "+scalarYAML(n)+"\n    c: d\n", at)
 		}
 	}
 }
