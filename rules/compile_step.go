@@ -58,6 +58,9 @@ func (c *compiler) vector(address any, args []string) vector {
 			c.failf(&args[i], "an argument cannot hold a NUL character")
 		}
 		v[i].template = c.template(&args[i], args[i])
+		if text, ok := v[i].literalText(); ok {
+			v[i].quoted = quote(text)
+		}
 	}
 	if err := vetVector(v); err != nil {
 		c.failf(address, "%v", err)

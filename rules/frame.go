@@ -79,6 +79,8 @@ func scalarYAML(n *yaml.Node) string {
 	switch {
 	case n.Style == yaml.DoubleQuotedStyle && spelled(n.Value):
 		return `"` + n.Value + `"`
+	case n.Style == yaml.SingleQuotedStyle && printable(n.Value):
+		return "'" + strings.ReplaceAll(n.Value, "'", "''") + "'"
 	case n.Style == 0 && n.Tag == "!!str" && phrase.MatchString(n.Value):
 		return n.Value
 	}
@@ -90,9 +92,12 @@ var phrase = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*[ _][A-Za-z0-9 _]*[A-Za-z0
 
 // spelled reports whether all of s stands for itself in double quotes, in YAML and
 // in JSON: printable ASCII without quotes and backslashes.
-func spelled(s string) bool {
+func spelled(s string) bool { return printable(s) && !strings.ContainsAny(s, `"\`) }
+
+// printable reports whether s is printable ASCII.
+func printable(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+		if s[i] < ' ' || s[i] > '~' {
 			return false
 		}
 	}
