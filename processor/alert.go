@@ -190,12 +190,22 @@ func (t Text) prose() (string, bool) {
 	return "", false
 }
 
+// size is about how long the text will be.
+func (t Text) size() int {
+	n := 0
+	for _, s := range t {
+		n += len(s.Text) + 2
+	}
+	return n
+}
+
 // Plain returns the text with its values bare but made visible.
 func (t Text) Plain() string {
 	if prose, ok := t.prose(); ok {
 		return prose
 	}
 	var b strings.Builder
+	b.Grow(t.size())
 	for _, s := range t {
 		if s.Value {
 			b.WriteString(Visible(s.Text))
@@ -213,6 +223,7 @@ func (t Text) Markdown() string {
 		return prose
 	}
 	var b strings.Builder
+	b.Grow(t.size())
 	for _, s := range t {
 		if s.Value {
 			b.WriteString(CodeSpan(s.Text))
