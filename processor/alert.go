@@ -182,9 +182,30 @@ type Text []Span
 // Say returns a Text of plain prose.
 func Say(prose string) Text { return Text{{Text: prose}} }
 
+// prose returns a text without values, as most are.
+func (t Text) prose() (string, bool) {
+	if len(t) == 1 && !t[0].Value {
+		return t[0].Text, true
+	}
+	return "", false
+}
+
+// size is about how long the text will be.
+func (t Text) size() int {
+	n := 0
+	for _, s := range t {
+		n += len(s.Text) + 2
+	}
+	return n
+}
+
 // Plain returns the text with its values bare but made visible.
 func (t Text) Plain() string {
+	if prose, ok := t.prose(); ok {
+		return prose
+	}
 	var b strings.Builder
+	b.Grow(t.size())
 	for _, s := range t {
 		if s.Value {
 			b.WriteString(Visible(s.Text))
@@ -198,7 +219,11 @@ func (t Text) Plain() string {
 // Markdown returns the text with its values in code spans and its prose as it
 // is: prose comes from a playbook, which is trusted, and may use Markdown.
 func (t Text) Markdown() string {
+	if prose, ok := t.prose(); ok {
+		return prose
+	}
 	var b strings.Builder
+	b.Grow(t.size())
 	for _, s := range t {
 		if s.Value {
 			b.WriteString(CodeSpan(s.Text))

@@ -130,12 +130,25 @@ func BenchmarkFoldOpening(b *testing.B) {
 	}
 }
 
-// BenchmarkRender is what a person reads of a report, written once for each.
+// BenchmarkRender is what a person reads of a report, written once for each, and of
+// its task, on the page that a ledger has.
 func BenchmarkRender(b *testing.B) {
 	r := reportOf(b, benchAlert(1))
-	b.SetBytes(int64(len(r.Markdown)))
-	b.ReportAllocs()
-	for b.Loop() {
-		render(&r)
-	}
+	p := &page{}
+	b.Run("report", func(b *testing.B) {
+		b.SetBytes(int64(len(r.Markdown)))
+		b.ReportAllocs()
+		for b.Loop() {
+			p.report(&r)
+		}
+	})
+	b.Run("task", func(b *testing.B) {
+		p.report(&r)
+		m, steps := &r.Advice.Mitigations[0], p.steps[0].of(r.Markdown)
+		b.SetBytes(int64(len(p.task(&r, m, steps))))
+		b.ReportAllocs()
+		for b.Loop() {
+			p.task(&r, m, steps)
+		}
+	})
 }

@@ -153,21 +153,28 @@ func orDefault(d, fallback time.Duration) time.Duration {
 // report adds a report of the incident, of which a is the evidence, and the tasks
 // that it brings for the first time.
 func (l *Ledger) report(in *Incident, a *Alert, kind string, at time.Time) {
-	verdict, advice := l.explain(a)
-	r := newReport(in, a, kind, at, verdict, advice, l.silences.during(in, at))
+	r := l.compose(in, a, kind, at)
 	l.out.Reports = append(l.out.Reports, r)
 	l.weight += 3 * len(r.Markdown)
 	l.cur.Totals.Reports++
 	if kind == KindClosed {
 		return
 	}
-	tasks := newTasks(in, a, &r)
+	tasks := newTasks(in, a, &r, &l.page)
 	for _, t := range tasks {
 		in.Tasks = append(in.Tasks, t.Mitigation)
 		l.weight += 3 * len(t.Body)
 	}
 	l.out.Tasks = append(l.out.Tasks, tasks...)
 	l.cur.Totals.Tasks += uint64(len(tasks))
+}
+
+// compose makes a report of the incident, and leaves it on the ledger's page.
+func (l *Ledger) compose(in *Incident, a *Alert, kind string, at time.Time) Report {
+	verdict, advice := l.explain(a)
+	r := newReport(in, a, kind, at, verdict, advice, l.silences.during(in, at))
+	r.Markdown = l.page.report(&r)
+	return r
 }
 
 // explain asks the book about the alert, and fills in what no report may lack.

@@ -57,6 +57,7 @@ type Ledger struct {
 	out       Changes
 	touched   map[string]bool
 	words     words
+	page      page
 	open      int
 	weight    int
 }
@@ -236,9 +237,7 @@ func (l *Ledger) Snapshot() []Report {
 	})
 	reports := make([]Report, len(open))
 	for i, in := range open {
-		a := in.Alert()
-		verdict, advice := l.explain(a)
-		reports[i] = newReport(in, a, KindOpen, l.cur.Time, verdict, advice, l.silences.during(in, l.cur.Time))
+		reports[i] = l.compose(in, in.Alert(), KindOpen, l.cur.Time)
 	}
 	return reports
 }

@@ -32,6 +32,18 @@ func Visible(s string) string {
 }
 
 func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return visibleRunes(s[i:])
+		}
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func visibleRunes(s string) bool {
 	for _, r := range s {
 		if r == utf8.RuneError || !shown(r) {
 			return false
@@ -75,13 +87,23 @@ func CodeCell(s string) string {
 // CodeBlock returns body as a fenced block in the named language. Lines of body
 // are kept; other control characters are shown as escapes.
 func CodeBlock(lang, body string) string {
-	lines := strings.Split(strings.TrimRight(body, "\n"), "\n")
+	body = strings.TrimRight(body, "\n")
+	for l := range strings.SplitSeq(body, "\n") {
+		if !visible(l) {
+			body = visibleLines(body)
+			break
+		}
+	}
+	fence := strings.Repeat("`", max(3, longestRun(body, '`')+1))
+	return fence + lang + "\n" + body + "\n" + fence + "\n"
+}
+
+func visibleLines(body string) string {
+	lines := strings.Split(body, "\n")
 	for i, l := range lines {
 		lines[i] = visibleLine(l)
 	}
-	body = strings.Join(lines, "\n")
-	fence := strings.Repeat("`", max(3, longestRun(body, '`')+1))
-	return fence + lang + "\n" + body + "\n" + fence + "\n"
+	return strings.Join(lines, "\n")
 }
 
 // visibleLine is Visible, but lets tabs stand: they are part of fstab and the like.
@@ -100,6 +122,9 @@ const markup = "\\`*_[]<>#|~&$@"
 // some readers make links of by themselves. Space around it is dropped.
 func Escape(s string) string {
 	s = strings.TrimSpace(Visible(s))
+	if !strings.ContainsAny(s, markup+":.)") && strings.Trim(s[:min(1, len(s))], "-+=") != "" {
+		return s
+	}
 	var b strings.Builder
 	for i, r := range s {
 		if strings.ContainsRune(markup, r) || i == 0 && strings.ContainsRune("-+=", r) || linkLike(s, i) {

@@ -1,47 +1,64 @@
 package processor
 
 import (
+	"bytes"
 	"cmp"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // page builds a Markdown page. Every value goes through CodeSpan, CodeCell,
-// CodeBlock or Escape; nothing else writes one.
-type page struct{ strings.Builder }
+// CodeBlock or Escape; nothing else writes one. It may be used again, and then has
+// its room already.
+type page struct {
+	bytes.Buffer
+	// steps are where each mitigation of the last report stands in it.
+	steps []extent
+}
 
-func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+// extent is a part of a text.
+type extent struct{ from, to int }
+
+func (e extent) of(s string) string { return s[e.from:e.to] }
+
+func (p *page) line(parts ...string) {
+	for _, s := range parts {
+		p.WriteString(s)
+	}
+	p.WriteByte('\n')
+}
 
 func (p *page) heading(level int, text string) {
-	if !strings.HasSuffix(p.String(), "\n\n") {
-		p.line("")
+	if !bytes.HasSuffix(p.Bytes(), []byte("\n\n")) {
+		p.line()
 	}
-	p.line("%s %s\n", strings.Repeat("#", level), text)
+	p.line("######"[:level], " ", text, "\n")
 }
 
 func (p *page) paragraphs(texts []Text) {
 	for i, t := range texts {
 		if i > 0 {
-			p.line("")
+			p.line()
 		}
-		p.line("%s", t.Markdown())
+		p.line(t.Markdown())
 	}
 }
 
 func (p *page) bullets(texts []Text) {
 	for _, t := range texts {
-		p.line("- %s", t.Markdown())
+		p.line("- ", t.Markdown())
 	}
 }
 
-// render writes the report for a person. The order of its sections is part of
+// report writes the report for a person. The order of its sections is part of
 // the contract; none is empty.
-func render(r *Report) string {
-	p := &page{}
-	p.line("# %s", Escape(r.Title))
+func (p *page) report(r *Report) string {
+	p.Reset()
+	p.steps = p.steps[:0]
+	p.line("# ", Escape(r.Title))
 	p.heading(2, "Summary")
-	p.line("%s", r.Summary.Markdown())
+	p.line(r.Summary.Markdown())
 	p.heading(2, "Detailed Analysis")
 	p.details(r)
 	p.heading(2, "Potential Mitigation Strategies")
@@ -50,10 +67,12 @@ func render(r *Report) string {
 	p.falsePositive(r.Advice)
 	p.heading(2, "Conclusion")
 	p.paragraphs(r.Conclusion)
-	p.line("\n---\n\nIncident %s, report %s, fingerprint %s, playbook %s (by %s).",
-		CodeSpan(r.Incident), CodeSpan(r.Kind), CodeSpan(r.Fingerprint), CodeSpan(r.Verdict.Playbook), r.Verdict.Match)
+	p.line("\n---\n\nIncident ", CodeSpan(r.Incident), ", report ", CodeSpan(r.Kind), ", fingerprint ", CodeSpan(r.Fingerprint),
+		", playbook ", CodeSpan(r.Verdict.Playbook), " (by ", r.Verdict.Match, ").")
 	return p.String()
 }
+
+func render(r *Report) string { return new(page).report(r) }
 
 func (p *page) details(r *Report) {
 	for i, s := range r.Sections {
@@ -92,7 +111,7 @@ func (p *page) facts(facts []Fact) {
 		if f.Label == f.Field { // nobody has given it a name
 			label = CodeSpan(f.Field)
 		}
-		p.line("- %s: %s%s", label, CodeSpan(f.Value), note)
+		p.line("- ", label, ": ", CodeSpan(f.Value), note)
 	}
 }
 
@@ -103,11 +122,11 @@ func (p *page) attack(v Verdict) {
 	} else {
 		p.line("| Technique | Name | Tactics | Why |\n|---|---|---|---|")
 		for _, t := range v.Techniques {
-			p.line("| [%s](%s) | %s | %s | %s |", t.ID, t.URL, Escape(t.Name), strings.Join(t.Tactics, ", "), cell(cmp.Or(t.Why, t.Origin)))
+			p.line("| [", t.ID, "](", t.URL, ") | ", Escape(t.Name), " | ", strings.Join(t.Tactics, ", "), " | ", cell(cmp.Or(t.Why, t.Origin)), " |")
 		}
 	}
 	for _, n := range v.Notes {
-		p.line("\n*Note:* %s", Escape(n))
+		p.line("\n*Note:* ", Escape(n))
 	}
 }
 
@@ -118,44 +137,51 @@ func cell(text string) string {
 
 func (p *page) score(r *Report) {
 	p.heading(3, "Score")
-	p.line("**%s**, %d of 100. Category: %s.\n", r.Severity, r.Verdict.Score, r.Verdict.Category)
+	p.line("**", r.Severity.String(), "**, ", strconv.Itoa(r.Verdict.Score), " of 100. Category: ", r.Verdict.Category, ".\n")
 	for _, c := range r.Verdict.Why {
-		p.line("- %+d %s", c.Points, Escape(c.Reason))
+		p.line("- ", signed(c.Points), " ", Escape(c.Reason))
 	}
+}
+
+func signed(n int) string {
+	if n < 0 {
+		return strconv.Itoa(n)
+	}
+	return "+" + strconv.Itoa(n)
 }
 
 func (p *page) occurrences(r *Report) {
 	o := r.Occurrences
 	p.heading(3, "Occurrences")
-	p.line("- **Count**: %d", o.Count)
+	p.line("- **Count**: ", strconv.FormatUint(o.Count, 10))
 	if o.Resent > 0 {
-		p.line("- **Resent copies**: %d (the same event delivered again; not counted above)", o.Resent)
+		p.line("- **Resent copies**: ", strconv.FormatUint(o.Resent, 10), " (the same event delivered again; not counted above)")
 	}
 	if o.Silenced > 0 {
-		p.line("- **Silenced**: %d (kept quiet by a silence; not counted above)", o.Silenced)
+		p.line("- **Silenced**: ", strconv.FormatUint(o.Silenced, 10), " (kept quiet by a silence; not counted above)")
 	}
 	if !o.FirstEvent.IsZero() {
-		p.line("- **First seen**: %s", stamp(o.FirstEvent))
-		p.line("- **Last seen**: %s", stamp(o.LastEvent))
+		p.line("- **First seen**: ", stamp(o.FirstEvent))
+		p.line("- **Last seen**: ", stamp(o.LastEvent))
 	}
-	closes := "closes %s unless more comes"
+	closes := ", closes " + stamp(o.End) + " unless more comes"
 	if r.Kind == KindClosed {
-		closes = "closed %s"
+		closes = ", closed " + stamp(o.End)
 	}
 	if o.Opened.IsZero() { // offline, of an alert without a time
 		p.line("- **Window**: not known, since no alert says when its event happened")
 	} else {
-		p.line("- **Window**: opened %s, "+closes, stamp(o.Opened), stamp(o.End))
+		p.line("- **Window**: opened ", stamp(o.Opened), closes)
 	}
 	for _, b := range o.Blind {
-		p.line("- **Blind**: Falco on %s dropped at least %d system calls between %s and %s", CodeSpan(b.Host), b.Drops, stamp(b.First), stamp(b.Last))
+		p.line("- **Blind**: Falco on ", CodeSpan(b.Host), " dropped at least ", strconv.FormatUint(b.Drops, 10), " system calls between ", stamp(b.First), " and ", stamp(b.Last))
 	}
 	for _, d := range o.Seen {
-		p.line("- **Distinct %ss**: %s", d.Kind, distinct(d))
+		p.line("- **Distinct ", d.Kind, "s**: ", distinct(d))
 	}
 	p.line("\n| Raw sequence | Event time | SHA-256 of the alert | What |\n|---|---|---|---|")
 	for _, s := range o.Samples {
-		p.line("| %d | %s | `%.16s…` | %s |", s.Seq, stamp(s.Time), s.SHA256, CodeCell(s.What))
+		p.line("| ", strconv.FormatUint(s.Seq, 10), " | ", stamp(s.Time), " | `", s.SHA256[:min(16, len(s.SHA256))], "…` | ", CodeCell(s.What), " |")
 	}
 }
 
@@ -180,9 +206,9 @@ func stamp(t time.Time) string {
 
 func (p *page) questions(questions []Question) {
 	for i, q := range questions {
-		p.line("%d. %s", i+1, q.Ask.Markdown())
+		p.line(strconv.Itoa(i+1), ". ", q.Ask.Markdown())
 		if len(q.Answer) > 0 {
-			p.line("   - From the alert: %s", q.Answer.Markdown())
+			p.line("   - From the alert: ", q.Answer.Markdown())
 		}
 	}
 }
@@ -192,30 +218,32 @@ func (p *page) mitigations(list []Mitigation) {
 		p.line("None is proposed for this report.")
 	}
 	for i := range list {
-		p.heading(3, fmt.Sprintf("%d. %s", i+1, Escape(list[i].Title)))
+		p.heading(3, strconv.Itoa(i+1)+". "+Escape(list[i].Title))
+		from := p.Len()
 		p.mitigation(&list[i])
+		p.steps = append(p.steps, extent{from, p.Len()})
 	}
 }
 
 func (p *page) mitigation(m *Mitigation) {
-	p.line("%s\n", m.Description.Markdown())
+	p.line(m.Description.Markdown(), "\n")
 	for _, c := range m.Commands {
 		p.command(c)
 	}
 	for _, c := range m.Configs {
 		p.config(c)
 	}
-	p.line("- **When**: %s", horizonWords[m.Horizon])
-	p.line("- **Risk**: %s", m.Risk)
+	p.line("- **When**: ", horizonWords[m.Horizon])
+	p.line("- **Risk**: ", string(m.Risk))
 	p.named("Undo", m.Undo)
 	p.named("Needs", m.Needs)
 	p.named("Who notices", m.Blast)
 	if len(m.Attack) > 0 {
 		links := make([]string, len(m.Attack))
 		for i, a := range m.Attack {
-			links[i] = fmt.Sprintf("[%s %s](%s)", a.ID, Escape(a.Name), a.URL)
+			links[i] = "[" + a.ID + " " + Escape(a.Name) + "](" + a.URL + ")"
 		}
-		p.line("- **ATT&CK**: %s", strings.Join(links, ", "))
+		p.line("- **ATT&CK**: ", strings.Join(links, ", "))
 	}
 }
 
@@ -223,20 +251,20 @@ var horizonWords = map[Horizon]string{Now: "now", ThisWeek: "this week", ByDesig
 
 func (p *page) named(name string, t Text) {
 	if len(t) > 0 {
-		p.line("- **%s**: %s", name, t.Markdown())
+		p.line("- **", name, "**: ", t.Markdown())
 	}
 }
 
 func (p *page) command(c Command) {
-	p.line("- **Command** (%s)%s:\n", c.Risk, unready(c.Ready, c.Missing))
+	p.line("- **Command** (", string(c.Risk), ")", unready(c.Ready, c.Missing), ":\n")
 	p.WriteString(indent(CodeBlock("sh", c.Line)))
-	p.line("\n  %s\n", c.Explain.Markdown())
+	p.line("\n  ", c.Explain.Markdown(), "\n")
 }
 
 func (p *page) config(c Config) {
-	p.line("- **Configuration** (%s)%s:\n", c.Tool, unready(c.Ready, c.Missing))
+	p.line("- **Configuration** (", c.Tool, ")", unready(c.Ready, c.Missing), ":\n")
 	p.WriteString(indent(CodeBlock(c.Format, c.Body)))
-	p.line("\n  %s\n", c.Explain.Markdown())
+	p.line("\n  ", c.Explain.Markdown(), "\n")
 }
 
 func unready(ready bool, missing []string) string {
@@ -252,8 +280,7 @@ func unready(ready bool, missing []string) string {
 
 // indent sets a block two spaces in, so that it belongs to its list item.
 func indent(block string) string {
-	lines := strings.Split(strings.TrimRight(block, "\n"), "\n")
-	return "  " + strings.Join(lines, "\n  ") + "\n"
+	return "  " + strings.ReplaceAll(strings.TrimRight(block, "\n"), "\n", "\n  ") + "\n"
 }
 
 // exceptionWords introduce the Falco exception, by whether it is ready.
@@ -271,10 +298,10 @@ func (p *page) falsePositive(a Advice) {
 		if b.Likely {
 			mark = "**likely here**: "
 		}
-		p.line("- %s%s *How to tell:* %s", mark, b.Cause.Markdown(), b.Tell.Markdown())
+		p.line("- ", mark, b.Cause.Markdown(), " *How to tell:* ", b.Tell.Markdown())
 	}
 	if a.Exception != nil {
-		p.line("\n%s\n", exceptionWords[a.Exception.Ready])
+		p.line("\n", exceptionWords[a.Exception.Ready], "\n")
 		p.config(*a.Exception)
 	}
 }

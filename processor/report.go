@@ -82,6 +82,7 @@ type Occurrences struct {
 	Blind []Blindness `json:"blind,omitempty"`
 }
 
+// newReport makes a report but for its Markdown.
 func newReport(in *Incident, a *Alert, kind string, at time.Time, v Verdict, advice Advice, blind []Blindness) Report {
 	r := Report{
 		Schema: ReportSchema, ID: in.ID + "/" + kind, Kind: kind, Incident: in.ID,
@@ -97,7 +98,6 @@ func newReport(in *Incident, a *Alert, kind string, at time.Time, v Verdict, adv
 	}
 	r.Summary = summary(a, &r)
 	r.Conclusion = conclusion(&r)
-	r.Markdown = render(&r)
 	return r
 }
 

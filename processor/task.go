@@ -90,15 +90,17 @@ func (m *Mitigation) ticketed(s Severity) bool {
 }
 
 // newTasks makes the tasks that report r brings: one for each mitigation that is
-// worth a ticket and has none yet.
-func newTasks(in *Incident, a *Alert, r *Report) []Task {
+// worth a ticket and has none yet. The report was written on p.
+func newTasks(in *Incident, a *Alert, r *Report, p *page) []Task {
 	var out []Task
 	for i := range r.Advice.Mitigations {
 		m := &r.Advice.Mitigations[i]
 		if !m.ticketed(r.Severity) || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
 			continue
 		}
-		out = append(out, newTask(in, a, r, m))
+		t := newTask(in, a, r, m)
+		t.Body = p.task(r, m, p.steps[i].of(r.Markdown))
+		out = append(out, t)
 	}
 	return out
 }
@@ -108,7 +110,7 @@ func newTask(in *Incident, a *Alert, r *Report, m *Mitigation) Task {
 		Schema: TaskSchema, ID: in.ID + "/task/" + m.ID, Incident: in.ID, Fingerprint: in.Fingerprint,
 		Previous: in.Previous, Mitigation: m.ID, Title: taskTitle(a, m), Kind: m.Kind, Severity: r.Severity,
 		Priority: taskPriority(r.Severity, m.Horizon), Horizon: m.Horizon, Created: r.At,
-		Due: r.At.Add(dueIn(r.Severity, m.Horizon)), Body: taskBody(r, m), Steps: steps(m), Risk: m.Risk,
+		Due: r.At.Add(dueIn(r.Severity, m.Horizon)), Steps: steps(m), Risk: m.Risk,
 		Labels: labels(a, r), Assignee: assignee(a), Key: in.Fingerprint + "/" + m.ID,
 	}
 }
@@ -139,18 +141,18 @@ func taskPriority(s Severity, h Horizon) int {
 
 const taskHeading = "## What to Do\n\n"
 
-func taskBody(r *Report, m *Mitigation) string {
-	p := &page{}
-	p.line("%s\n", r.Summary.Markdown())
+// task writes the body of a task, whose steps stand in the report already.
+func (p *page) task(r *Report, m *Mitigation, steps string) string {
+	p.Reset()
+	p.line(r.Summary.Markdown(), "\n")
 	p.WriteString(taskHeading)
-	p.mitigation(m)
-	p.line("\n---\n\nIncident %s, mitigation %s. The report %s explains the alert.",
-		CodeSpan(r.Incident), CodeSpan(m.ID), CodeSpan(r.ID))
+	p.WriteString(steps)
+	p.line("\n---\n\nIncident ", CodeSpan(r.Incident), ", mitigation ", CodeSpan(m.ID), ". The report ", CodeSpan(r.ID), " explains the alert.")
 	return p.String()
 }
 
 func steps(m *Mitigation) []Step {
-	out := []Step{}
+	out := make([]Step, 0, len(m.Commands)+len(m.Configs))
 	for _, c := range m.Commands {
 		out = append(out, Step{Type: "command", Where: c.Where, Text: c.Line, Explain: c.Explain, Risk: c.Risk, Ready: c.Ready, Missing: c.Missing})
 	}

@@ -25,6 +25,7 @@ func (b *Book) Advise(a *processor.Alert) processor.Advice {
 	r.scope = p.scope
 	out.Exception = p.except.fill(r)
 	out.Next, _ = p.next.text(r)
+	out.Mitigations = slices.Grow(out.Mitigations, len(p.measures))
 	for i := range p.measures {
 		if m, ok := p.measures[i].fill(p.scope, r); ok {
 			out.Mitigations = append(out.Mitigations, m)
@@ -129,7 +130,7 @@ func joined(a, b processor.Text) processor.Text {
 	if len(a) == 0 || len(b) == 0 {
 		return append(a, b...)
 	}
-	return append(append(a, processor.Span{Text: "\n\n"}), b...)
+	return slices.Concat(a, processor.Say("\n\n"), b)
 }
 
 // fillSteps adds the commands and configuration that are of use where the alert

@@ -27,6 +27,8 @@ type argument struct {
 	// plain lets only values of plainValue in: the argument is in a language of
 	// its own, where quoting for the shell does not help.
 	plain bool
+	// quoted is the argument as a word of the line when no alert changes it.
+	quoted string
 }
 
 // plainValue is what a value may look like where nothing could quote it.
@@ -96,6 +98,10 @@ func (v vector) fill(r *reader, f *filling) string {
 	// as in "kubectl exec pod -- cat FILE".
 	guarded := false
 	for i, a := range v {
+		if a.quoted != "" {
+			words[i], guarded = a.quoted, a.quoted == "--"
+			continue
+		}
 		text, fromValue := a.fill(r, f, guarded)
 		words[i] = quote(text)
 		guarded = text == "--" && !fromValue || guarded && fromValue

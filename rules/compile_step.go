@@ -3,6 +3,7 @@ package rules
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -57,6 +58,9 @@ func (c *compiler) vector(address any, args []string) vector {
 			c.failf(&args[i], "an argument cannot hold a NUL character")
 		}
 		v[i].template = c.template(&args[i], args[i])
+		if text, ok := v[i].literalText(); ok {
+			v[i].quoted = quote(text)
+		}
 	}
 	if err := vetVector(v); err != nil {
 		c.failf(address, "%v", err)
@@ -70,6 +74,7 @@ func (c *compiler) config(cfg *Config) *config {
 		aim: c.aim(&cfg.Where, &cfg.When), tool: cfg.Tool, explain: c.text(&cfg.Explain),
 		holes: map[*yaml.Node]template{}, quoted: map[*yaml.Node]manner{},
 	}
+	out.frame = sync.OnceValue(out.newFrame)
 	if forms := countTrue(!cfg.YAML.IsZero(), !cfg.JSON.IsZero(), len(cfg.Lines) > 0); forms != 1 {
 		c.failf(cfg, "config has %d bodies; want exactly one of yaml, json, lines", forms)
 		return out

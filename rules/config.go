@@ -20,6 +20,7 @@ type config struct {
 	format  string
 	holes   map[*yaml.Node]template // scalars of tree that are filled
 	quoted  map[*yaml.Node]manner   // and how, beside as YAML strings
+	frame   func() frame            // of tree, made when it is first filled
 	lines   []template
 	explain template
 }
@@ -41,13 +42,10 @@ const (
 func (c *config) fill(r *reader) processor.Config {
 	f := &filling{}
 	out := processor.Config{Tool: c.tool, Format: c.format}
-	switch c.format {
-	case "text":
+	if c.format == "text" {
 		out.Body = c.fillLines(r, f)
-	case "json":
-		out.Body = encodeJSON(c.fillTree(c.tree, r, f))
-	default:
-		out.Body = encodeYAML(c.fillTree(c.tree, r, f))
+	} else {
+		out.Body = c.fillFrame(r, f)
 	}
 	out.Explain = f.explained(c.explain, r)
 	out.Ready, out.Missing = len(f.missing) == 0, f.missing
@@ -56,13 +54,20 @@ func (c *config) fill(r *reader) processor.Config {
 
 // fillTree returns a copy of n with its placeholders filled.
 func (c *config) fillTree(n *yaml.Node, r *reader, f *filling) *yaml.Node {
+	return c.copyTree(n, func(out, hole *yaml.Node) {
+		fillScalar(out, c.holes[hole], c.quoted[hole], r, f)
+	})
+}
+
+// copyTree returns a copy of n in which fill has written the holes.
+func (c *config) copyTree(n *yaml.Node, fill func(out, hole *yaml.Node)) *yaml.Node {
 	out := *n
-	if t, ok := c.holes[n]; ok {
-		fillScalar(&out, t, c.quoted[n], r, f)
+	if _, ok := c.holes[n]; ok {
+		fill(&out, n)
 	}
 	out.Content = make([]*yaml.Node, len(n.Content))
 	for i, child := range n.Content {
-		out.Content[i] = c.fillTree(child, r, f)
+		out.Content[i] = c.copyTree(child, fill)
 	}
 	return &out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -19,6 +20,7 @@ type exception struct {
 	fields []string
 	comps  []string
 	why    template
+	frames sync.Map // of []string, by the fields that take part
 }
 
 // exceptionComps are the operators that an exception may use. Those that read
@@ -34,28 +36,27 @@ func (e *exception) fill(r *reader) *processor.Config {
 	}
 	f := &filling{}
 	names, operators := e.pinned(r.alert)
-	var fields, comps, values []*yaml.Node
+	var fields, comps, values []string
 	for i, name := range names {
 		v, ok := r.exact(name)
 		if !ok || !utf8.ValidString(v) {
 			f.miss(name)
 			continue
 		}
-		fields = append(fields, word(name))
-		comps = append(comps, word(operators[i]))
-		values = append(values, word(falcoQuote(v)))
+		fields, comps, values = append(fields, name), append(comps, operators[i]), append(values, falcoQuote(v))
 	}
 	ready := len(fields) > 0
 	if !ready {
-		for i, name := range names {
-			fields, comps, values = append(fields, word(name)), append(comps, word(operators[i])), append(values, word("<"+name+">"))
+		fields, comps = names, operators
+		for _, name := range names {
+			values = append(values, "<"+name+">")
 		}
 	} else if len(f.missing) > 0 {
 		f.notes = append(f.notes, fmt.Sprintf("The alert has no usable value for `%s`, so this exception is wider than it should be: add a condition before you use it.", strings.Join(f.missing, "`, `")))
 	}
 	return &processor.Config{
 		Tool: "falco", Format: "yaml",
-		Body:    encodeYAML(exceptionTree(r.alert.Rule, e.nameFor(values), fields, comps, values)),
+		Body:    e.body(r.alert.Rule, fields, comps, values),
 		Explain: f.explained(e.why, r),
 		Ready:   len(f.missing) == 0 && ready,
 		Missing: f.missing,
@@ -78,20 +79,43 @@ func (e *exception) pinned(a *processor.Alert) (fields, comps []string) {
 
 // nameFor returns a name that no other exception of the rule has: Falco takes a
 // second one of the same name for an addition to the first, and refuses it.
-func (e *exception) nameFor(values []*yaml.Node) string {
+func (e *exception) nameFor(values []string) string {
 	h := sha256.New()
 	for _, v := range values {
-		fmt.Fprintf(h, "%q ", v.Value)
+		fmt.Fprintf(h, "%q ", v)
 	}
 	return "falconer_" + processor.Slug(e.name) + "_" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-func exceptionTree(rule, name string, fields, comps, values []*yaml.Node) *yaml.Node {
+// body writes the exception: what is fixed by its fields once, as a frame. Values
+// are never bare words, so that they look the same in a list and alone.
+func (e *exception) body(rule string, fields, comps, values []string) string {
+	scalars := []string{scalarYAML(word(rule)), scalarYAML(word(e.nameFor(values)))}
+	for _, v := range values {
+		scalars = append(scalars, scalarYAML(word(v)))
+	}
+	return splice(e.frame(fields, comps), scalars)
+}
+
+// frame is the exception of these fields, cut where rule, name and values stand.
+func (e *exception) frame(fields, comps []string) []string {
+	key := strings.Join(fields, " ")
+	if known, ok := e.frames.Load(key); ok {
+		return known.([]string)
+	}
+	const mark = "{}" // neither a field nor an operator has braces
+	whole := encodeYAML(exceptionTree(mark, mark, fields, comps, slices.Repeat([]string{mark}, len(fields))))
+	frame := strings.Split(whole, "'"+mark+"'")
+	e.frames.Store(key, frame)
+	return frame
+}
+
+func exceptionTree(rule, name string, fields, comps, values []string) *yaml.Node {
 	one := mapping(
 		pair{"name", word(name)},
-		pair{"fields", list(fields...)},
-		pair{"comps", list(comps...)},
-		pair{"values", block(list(values...))},
+		pair{"fields", list(words(fields)...)},
+		pair{"comps", list(words(comps)...)},
+		pair{"values", block(list(words(values)...))},
 	)
 	return block(mapping(
 		pair{"rule", word(rule)},
@@ -103,10 +127,9 @@ func exceptionTree(rule, name string, fields, comps, values []*yaml.Node) *yaml.
 // falcoQuote returns v as a quoted string of Falco's condition language. Falco
 // pastes the values of exceptions into the condition as they are, and only a
 // value that brings its own quotes stays a value.
-func falcoQuote(v string) string {
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\b", `\b`, "\f", `\f`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
-	return `"` + escape.Replace(v) + `"`
-}
+func falcoQuote(v string) string { return `"` + falcoEscapes.Replace(v) + `"` }
+
+var falcoEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\b", `\b`, "\f", `\f`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 // word returns a scalar that is read back as the string s, whatever s is.
 func word(s string) *yaml.Node {

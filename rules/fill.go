@@ -132,7 +132,10 @@ func (t template) literalText() (string, bool) {
 // text fills the template as prose, and says whether every placeholder had a
 // value or a default.
 func (t template) text(r *reader) (processor.Text, bool) {
-	var out processor.Text
+	if len(t) == 0 {
+		return nil, true
+	}
+	out := make(processor.Text, 0, len(t))
 	complete := true
 	say := func(prose string) {
 		if n := len(out); n > 0 && !out[n-1].Value {

@@ -67,6 +67,12 @@ func writeScalar(b *bytes.Buffer, n *yaml.Node) {
 // writeText writes s as a JSON string in which all that cannot be seen is an
 // escape.
 func writeText(b *bytes.Buffer, s string) {
+	if spelled(s) {
+		b.WriteByte('"')
+		b.WriteString(s)
+		b.WriteByte('"')
+		return
+	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +94,49 @@ func BenchmarkTakeover(b *testing.B) {
 		p, err := w.own(b.Context(), 0)
 		require.NoError(b, err)
 		require.Equal(b, open, p.ledger.Open())
+	}
+}
+
+// wordyBook advises as much as a built-in playbook does.
+type wordyBook struct{ plainBook }
+
+func (wordyBook) Advise(a *processor.Alert) processor.Advice {
+	pod := processor.Span{Text: a.Fields["k8s.pod.name"], Value: true}
+	prose := func(n int) processor.Text {
+		sentence := "A shell in a container is what an intruder wants first & foremost, and what an operator opens to look around. "
+		return processor.Text{{Text: strings.Repeat(sentence, n) + "It ran in "}, pod, {Text: " – look <there>."}}
+	}
+	out := processor.Advice{Title: "Test", Meaning: []processor.Text{prose(4), prose(3)}, Next: prose(1)}
+	for i := range 5 {
+		out.Questions = append(out.Questions, processor.Question{Ask: prose(1), Answer: prose(1)})
+		out.Benign = append(out.Benign, processor.Benign{Cause: prose(1), Tell: prose(1)})
+		line := "kubectl get pod -n shop -o json -- " + pod.Text + ` | jq '.spec.containers[] | {name, image}'`
+		command := processor.Command{Where: "kubernetes", Line: line, Explain: prose(1), Risk: processor.ReadOnly, Ready: true}
+		body := "apiVersion: v1\nkind: Pod\nmetadata:\n  name: \"" + pod.Text + "\"\n" + strings.Repeat("spec:\n  a: b\n", 20)
+		config := processor.Config{Tool: "kubernetes", Format: "yaml", Body: body, Explain: prose(1), Ready: true}
+		out.Mitigations = append(out.Mitigations, processor.Mitigation{
+			ID: fmt.Sprint("look-", i), Title: "Look", Kind: processor.Investigate, Horizon: processor.Now, Risk: processor.ReadOnly,
+			Description: prose(2), Undo: prose(1), Needs: prose(1), Blast: prose(1), Commands: []processor.Command{command, command}, Configs: []processor.Config{config},
+		})
+	}
+	return out
+}
+
+// BenchmarkEncodeJSON is the body of one report with much advice, and of one of its
+// tasks.
+func BenchmarkEncodeJSON(b *testing.B) {
+	l := processor.NewLedger(processor.Options{Book: wordyBook{}, Era: "era"})
+	foldEach(b, l, 0, 1)
+	changes := l.Take()
+	for name, body := range map[string]any{"report": &changes.Reports[0], "task": &changes.Tasks[0]} {
+		b.Run(name, func(b *testing.B) {
+			data, err := EncodeJSON(body)
+			require.NoError(b, err)
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = EncodeJSON(body)
+			}
+		})
 	}
 }

@@ -215,20 +215,27 @@ func EncodeJSON(v any) ([]byte, error) {
 // tame escapes control and format characters in the strings of a JSON text, which
 // means the same to whoever decodes it. The encoder has done so below U+0020.
 func tame(text []byte) []byte {
-	if !bytes.ContainsFunc(text, unsafeRune) {
-		return text
-	}
-	out := make([]byte, 0, len(text)+64)
-	for _, r := range string(text) {
-		if !unsafeRune(r) {
-			out = utf8.AppendRune(out, r)
+	var out []byte
+	done := 0
+	for i := 0; i < len(text); {
+		if text[i] < 0x7f {
+			i++
 			continue
 		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			out = fmt.Appendf(out, `\u%04x`, unit)
+		r, n := utf8.DecodeRune(text[i:])
+		if unsafeRune(r) {
+			out = append(out, text[done:i]...)
+			for _, unit := range utf16.AppendRune(nil, r) {
+				out = fmt.Appendf(out, `\u%04x`, unit)
+			}
+			done = i + n
 		}
+		i += n
 	}
-	return out
+	if done == 0 {
+		return text
+	}
+	return append(out, text[done:]...)
 }
 
 func unsafeRune(r rune) bool {
