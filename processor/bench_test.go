@@ -152,3 +152,46 @@ func BenchmarkRender(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkFoldKnown shows that an alert of one of many known incidents costs no more
+// than one of few: what remains is that memory is slower than a cache.
+func BenchmarkFoldKnown(b *testing.B) {
+	for _, known := range []int{1_000, 30_000, 1_000_000} {
+		b.Run(fmt.Sprintf("incidents=%d", known), func(b *testing.B) {
+			o := Options{Book: testBook{}, Era: "era"}
+			alert := func(i int) *Message {
+				m := &Message{Seq: uint64(i), Time: epoch, Data: alertJSON(shellRule, epoch.Add(time.Duration(i)), fields{"k8s.ns.name": fmt.Sprintf("ns-%d", i%known)})}
+				o.Prepare(m)
+				return m
+			}
+			incidents := make([]*Incident, known)
+			for i := range incidents {
+				fp := alert(i).digest.fingerprint
+				incidents[i] = &Incident{
+					Schema: IncidentSchema, ID: incidentID(string(fp[:]), uint64(i), "era"), Fingerprint: string(fp[:]), Severity: CriticalSeverity,
+					Opened: epoch, Last: epoch, End: epoch.Add(DefaultIdle), Idle: DefaultIdle, Cap: DefaultCap, Reopen: DefaultReopen,
+					Count: 1000, Samples: make([]Sample, maxSamples), Recent: make(Hashes, maxRecent),
+				}
+			}
+			l := NewLedger(o)
+			l.Restore(Cursor{}, incidents, Silences{})
+			// Alerts of incidents all over the place, in an order that no cache foresees.
+			const alerts = 8192
+			msgs := make([]*Message, alerts)
+			for i := range msgs {
+				msgs[i] = alert(int(uint64(i) * 2654435761 % uint64(known)))
+				msgs[i].digest = digest{}
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := *msgs[i%alerts]
+				m.Seq = uint64(i)
+				if !l.Fold(m, 900) {
+					b.StopTimer()
+					l.Take()
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}

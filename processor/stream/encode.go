@@ -44,7 +44,7 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	if p.read > ch.Cursor.Seq {
 		s.cursor.Read = p.read
 	}
-	if _, err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
+	if err := s.put(subjects.Cursor(p.n), s.cursor, p.rev, true); err != nil {
 		return nil, err
 	}
 	for _, in := range ch.Incidents {
@@ -60,7 +60,7 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 		s.revised = append(s.revised, in.Fingerprint)
 	}
 	if ch.Silences != nil {
-		if _, err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
+		if err := s.put(subjects.SilencedIn(p.n), ch.Silences, p.silencesRev, true); err != nil {
 			return nil, err
 		}
 	}
@@ -90,12 +90,13 @@ func (w *Worker) complete(ctx context.Context, s *share) error {
 
 // put adds a message that is compared and set. A subject that was never seen, or
 // was forgotten, is not compared: the cursor in the same batch guards it.
-func (s *share) put(subject string, body any, rev uint64, known bool) (*nats.Msg, error) {
+func (s *share) put(subject string, body any, rev uint64, known bool) error {
 	data, err := EncodeJSON(body)
 	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", subject, err)
+		return fmt.Errorf("encoding %s: %w", subject, err)
 	}
-	return s.putData(subject, data, rev, known), nil
+	s.putData(subject, data, rev, known)
+	return nil
 }
 
 func (s *share) putData(subject string, data []byte, rev uint64, known bool) *nats.Msg {

@@ -94,7 +94,7 @@ func (w *Worker) commitIfDue(ctx context.Context) {
 	wait := w.cfg.CommitEvery
 	for r := range w.readers {
 		if r.waits.Load() > backlog {
-			wait = 5 * w.cfg.CommitEvery
+			wait = 10 * w.cfg.CommitEvery
 		}
 	}
 	now := w.cfg.Now()

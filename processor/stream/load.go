@@ -27,7 +27,7 @@ func (w *Worker) load(ctx context.Context, p *partition) ([]*processor.Incident,
 		parts = append(parts, next)
 		decoding.Go(next.decode)
 	})
-	if err = errors.Join(err, decoding.Wait()); err != nil {
+	if err := errors.Join(err, decoding.Wait()); err != nil {
 		return nil, silences, err
 	}
 	var states []*processor.Incident
