@@ -148,7 +148,7 @@ func TestCodeCellHolds(t *testing.T) {
 func TestCodeBlockHolds(t *testing.T) {
 	for name, v := range hostileTexts {
 		t.Run(name, func(t *testing.T) {
-			for _, page := range []string{CodeBlock("sh", v), "- x:\n\n" + indent(CodeBlock("sh", v)) + "\n  after\n"} {
+			for _, page := range []string{CodeBlock("sh", v), "- x:\n\n" + indented("sh", v) + "\n  after\n"} {
 				doc := parse(page)
 				require.Len(t, doc.blocks, 1, page)
 				require.Empty(t, doc.foreign, page)
@@ -321,4 +321,10 @@ func unescape(n *ast.Text, src []byte) string {
 		b.WriteByte(raw[i])
 	}
 	return b.String()
+}
+
+func indented(lang, body string) string {
+	p := &page{}
+	p.block(lang, body)
+	return p.String()
 }

@@ -257,13 +257,13 @@ func (p *page) named(name string, t Text) {
 
 func (p *page) command(c Command) {
 	p.line("- **Command** (", string(c.Risk), ")", unready(c.Ready, c.Missing), ":\n")
-	p.WriteString(indent(CodeBlock("sh", c.Line)))
+	p.block("sh", c.Line)
 	p.line("\n  ", c.Explain.Markdown(), "\n")
 }
 
 func (p *page) config(c Config) {
 	p.line("- **Configuration** (", c.Tool, ")", unready(c.Ready, c.Missing), ":\n")
-	p.WriteString(indent(CodeBlock(c.Format, c.Body)))
+	p.block(c.Format, c.Body)
 	p.line("\n  ", c.Explain.Markdown(), "\n")
 }
 
@@ -278,9 +278,12 @@ func unready(ready bool, missing []string) string {
 	return " — *not ready: fill in " + strings.Join(spans, ", ") + "*"
 }
 
-// indent sets a block two spaces in, so that it belongs to its list item.
-func indent(block string) string {
-	return "  " + strings.ReplaceAll(strings.TrimRight(block, "\n"), "\n", "\n  ") + "\n"
+// block writes a code block two spaces in, so that it belongs to its list item.
+func (p *page) block(lang, body string) {
+	for l := range strings.Lines(CodeBlock(lang, body)) {
+		p.WriteString("  ")
+		p.WriteString(l)
+	}
 }
 
 // exceptionWords introduce the Falco exception, by whether it is ready.

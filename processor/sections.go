@@ -168,20 +168,22 @@ func sections(a *Alert) []Section {
 	for _, f := range clockFields {
 		shown[f] = true
 	}
+	names := sortedKeys(a.Fields)
 	out := []Section{}
 	for _, part := range layout {
-		switch part.title {
-		case "Kubernetes Request":
-			part.fields = slices.Concat(part.fields, unlisted(a, shown, clusterPrefixes))
-		case "Cloud Identity and Request":
-			part.fields = slices.Concat(part.fields, unlisted(a, shown, actorPrefixes))
-		}
 		if s := part.title; s == "File" && networked(a) || s == "Network" && !networked(a) {
 			part.fields = slices.DeleteFunc(slices.Clone(part.fields), func(l label) bool { return l.field == "fd.name" || l.field == "fd.type" })
 		}
-		out = appendSection(out, part.title, facts(a, part.fields, shown))
+		shows := facts(a, part.fields, shown)
+		switch part.title {
+		case "Kubernetes Request":
+			shows = append(shows, facts(a, unlisted(names, shown, clusterPrefixes), shown)...)
+		case "Cloud Identity and Request":
+			shows = append(shows, facts(a, unlisted(names, shown, actorPrefixes), shown)...)
+		}
+		out = appendSection(out, part.title, shows)
 	}
-	return appendSection(out, "Other Fields", facts(a, unlisted(a, shown, []string{""}), shown))
+	return appendSection(out, "Other Fields", facts(a, unlisted(names, shown, []string{""}), shown))
 }
 
 func appendSection(out []Section, title string, facts []Fact) []Section {
@@ -204,10 +206,10 @@ func facts(a *Alert, fields []label, shown map[string]bool) []Fact {
 	return out
 }
 
-// unlisted returns the fields with one of the prefixes that no heading has shown.
-func unlisted(a *Alert, shown map[string]bool, prefixes []string) []label {
+// unlisted returns those of the names with one of the prefixes that no heading has shown.
+func unlisted(names []string, shown map[string]bool, prefixes []string) []label {
 	var out []label
-	for _, name := range sortedKeys(a.Fields) {
+	for _, name := range names {
 		if shown[name] {
 			continue
 		}

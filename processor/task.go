@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -93,14 +94,16 @@ func (m *Mitigation) ticketed(s Severity) bool {
 // worth a ticket and has none yet. The report was written on p.
 func newTasks(in *Incident, a *Alert, r *Report, p *page) []Task {
 	var out []Task
+	routes := labels(a, r)
 	for i := range r.Advice.Mitigations {
 		m := &r.Advice.Mitigations[i]
 		if !m.ticketed(r.Severity) || slices.Contains(in.Tasks, m.ID) || len(in.Tasks)+len(out) >= maxTasks {
 			continue
 		}
 		t := newTask(in, a, r, m)
+		t.Labels = maps.Clone(routes)
 		t.Body = p.task(r, m, p.steps[i].of(r.Markdown))
-		out = append(out, t)
+		out = append(slices.Grow(out, len(r.Advice.Mitigations)-i), t)
 	}
 	return out
 }
@@ -111,7 +114,7 @@ func newTask(in *Incident, a *Alert, r *Report, m *Mitigation) Task {
 		Previous: in.Previous, Mitigation: m.ID, Title: taskTitle(a, m), Kind: m.Kind, Severity: r.Severity,
 		Priority: taskPriority(r.Severity, m.Horizon), Horizon: m.Horizon, Created: r.At,
 		Due: r.At.Add(dueIn(r.Severity, m.Horizon)), Steps: steps(m), Risk: m.Risk,
-		Labels: labels(a, r), Assignee: assignee(a), Key: in.Fingerprint + "/" + m.ID,
+		Assignee: assignee(a), Key: in.Fingerprint + "/" + m.ID,
 	}
 }
 

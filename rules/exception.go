@@ -90,6 +90,9 @@ func (e *exception) nameFor(values []string) string {
 // body writes the exception: what is fixed by its fields once, as a frame. Values
 // are never bare words, so that they look the same in a list and alone.
 func (e *exception) body(rule string, fields, comps, values []string) string {
+	if !utf8.ValidString(rule) { // the encoder refuses the whole
+		return encodeYAML(exceptionTree(rule, e.nameFor(values), fields, comps, values))
+	}
 	scalars := []string{scalarYAML(word(rule)), scalarYAML(word(e.nameFor(values)))}
 	for _, v := range values {
 		scalars = append(scalars, scalarYAML(word(v)))
