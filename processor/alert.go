@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -234,19 +233,15 @@ func (t Text) Markdown() string {
 	return b.String()
 }
 
-// MarshalJSON writes Plain.
-func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal(t.Plain()) }
+// MarshalText writes Plain.
+func (t Text) MarshalText() ([]byte, error) { return []byte(t.Plain()), nil }
 
-// UnmarshalJSON reads a string as one run of values, since what was prose and
-// what was a value is no longer known.
-func (t *Text) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
+// UnmarshalText reads a text as one run of values, since what was prose and what
+// was a value is no longer known.
+func (t *Text) UnmarshalText(b []byte) error {
 	*t = nil
-	if s != "" {
-		*t = Text{{Text: s, Value: true}}
+	if len(b) > 0 {
+		*t = Text{{Text: string(b), Value: true}}
 	}
 	return nil
 }

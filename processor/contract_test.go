@@ -2,6 +2,7 @@ package processor
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -143,7 +144,7 @@ func compareType(t *testing.T, path string, typ reflect.Type, node, root map[str
 	if ref, ok := node["$ref"].(string); ok {
 		node = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
 	}
-	textual := typ.Implements(reflect.TypeFor[json.Marshaler]()) || typ == reflect.TypeFor[time.Time]() || typ == reflect.TypeFor[Hashes]() || typ == reflect.TypeFor[Matcher]()
+	textual := typ.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 	switch {
 	case textual:
 	case typ.Kind() == reflect.Pointer:
