@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -111,27 +113,51 @@ func (w *Worker) pause(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// publish encodes the outputs of the shares and stores them in as few atomic batches
-// as they fit in. A share is never divided; each stands for itself.
+// publish stores the shares in as few atomic batches as they fit in, and encodes the
+// outputs of the next while one is stored. A share is never divided; each stands for
+// itself.
 func (w *Worker) publish(ctx context.Context, shares []*share) (landings []landing) {
-	var ready []*share
-	for _, s := range shares {
-		if err := w.complete(ctx, s); err != nil {
-			landings = append(landings, landing{shares: []*share{s}, err: err})
-			continue
-		}
-		ready = append(ready, s)
+	sizes := make([]int, len(shares))
+	for i, s := range shares {
+		sizes[i] = s.size()
 	}
-	for len(ready) > 0 {
+	encoded := w.encodeAll(ctx, shares)
+	for len(shares) > 0 {
+		var ready []*share
 		n, size := 0, 0
-		for n < len(ready) && (n == 0 || size+len(ready[n].msgs) <= serverBatch) {
-			size += len(ready[n].msgs)
+		for n < len(shares) && (n == 0 || size+sizes[n] <= serverBatch) {
+			size += sizes[n]
+			if err := <-encoded[n]; err != nil {
+				landings = append(landings, landing{shares: shares[n : n+1], err: err})
+			} else {
+				ready = append(ready, shares[n])
+			}
 			n++
 		}
-		landings = append(landings, w.store(ctx, ready[:n]))
-		ready = ready[n:]
+		if len(ready) > 0 {
+			landings = append(landings, w.store(ctx, ready))
+		}
+		shares, sizes, encoded = shares[n:], sizes[n:], encoded[n:]
 	}
 	return landings
+}
+
+// encodeAll begins to encode the outputs of the shares, in order and on all cores.
+// Each channel says of one share when that is done.
+func (w *Worker) encodeAll(ctx context.Context, shares []*share) []chan error {
+	done := make([]chan error, len(shares))
+	for i := range done {
+		done[i] = make(chan error, 1)
+	}
+	next := atomic.Int64{}
+	for range min(len(shares), runtime.GOMAXPROCS(0)) {
+		w.running.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(shares)); i = next.Add(1) - 1 {
+				done[i] <- w.complete(ctx, shares[i])
+			}
+		})
+	}
+	return done
 }
 
 // store publishes the shares atomically.

@@ -70,6 +70,14 @@ func (w *Worker) encode(p *partition, ch processor.Changes) (*share, error) {
 	return s, nil
 }
 
+// size is how many messages the share has when it is complete.
+func (s *share) size() int {
+	if s.completed {
+		return len(s.msgs)
+	}
+	return len(s.msgs) + len(s.changes.Reports) + len(s.changes.Tasks) + len(s.changes.Dead)
+}
+
 // complete adds the outputs, which nothing changes any more, unless that was done
 // for an earlier attempt. It runs beside the loop.
 func (w *Worker) complete(ctx context.Context, s *share) error {

@@ -76,7 +76,7 @@ func (w *Worker) start(ctx context.Context, filter []string, list []*partition) 
 	r := &reader{filter: filter, lanes: make([]*lane, w.partitions)}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	for _, p := range list {
-		l := &lane{p: p, after: p.next() - 1}
+		l := &lane{p: p, created: p.cur.Created, after: p.next() - 1}
 		if r.lanes[p.n] = l; r.from == 0 || l.after < r.from {
 			r.from = l.after + 1
 		}

@@ -48,9 +48,10 @@ type reader struct {
 
 // lane is the way of one partition's messages through a reader.
 type lane struct {
-	p      *partition
-	after  uint64 // what stands up to here is folded already
-	number uint64 // of deliveries so far
+	p       *partition
+	created time.Time // when the raw stream was made that the partition was taken of
+	after   uint64    // what stands up to here is folded already
+	number  uint64    // of deliveries so far
 }
 
 // batch is some of what a reader delivers, in order.
@@ -102,7 +103,7 @@ func (r *reader) read(w *Worker) error {
 		return err
 	}
 	for _, l := range r.lanes {
-		if l != nil && !raw.Created.Equal(l.p.cur.Created) {
+		if l != nil && !raw.Created.Equal(l.created) {
 			return fmt.Errorf("stream %s was made anew just now", subjects.RawStream)
 		}
 	}
