@@ -129,7 +129,7 @@ type examined struct {
 	values      map[string]string
 	fingerprint fingerprint
 	hash        uint64
-	verdict     Verdict
+	severity    Severity
 }
 
 // examine does what may fail on a hostile alert or in a faulty playbook, and
@@ -148,7 +148,7 @@ func (o Options) examine(data []byte) (e *examined, err error) {
 	e.identity = o.Book.Identity(e.alert)
 	e.fingerprint, e.values = identify(e.alert, e.identity)
 	e.redact(o.Redaction.Level)
-	e.verdict = o.Book.Judge(e.alert)
+	e.severity = o.Book.Grade(e.alert)
 	return e, nil
 }
 
@@ -164,7 +164,7 @@ func (o Options) search(e *examined) (err error) {
 	}
 	if found := e.alert.secrets(o.Redaction.Find); len(found) > 0 {
 		e.redact(o.Redaction.Level, found...)
-		e.verdict = o.Book.Judge(e.alert) // as it will be judged for the report
+		e.severity = o.Book.Grade(e.alert) // as it will be judged for the report
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func (e *examined) redact(level RedactionLevel, found ...string) {
 func (e *examined) digest() digest {
 	return digest{
 		made: true, whole: e, fingerprint: e.fingerprint, hash: e.hash, time: e.alert.Time,
-		severity: e.verdict.Severity, heartbeat: e.alert.Heartbeat(),
+		severity: e.severity, heartbeat: e.alert.Heartbeat(),
 	}
 }
 

@@ -62,7 +62,7 @@ func (l *Ledger) add(m *Message, in *Incident, e *examined) *uint64 {
 	d := &m.digest
 	severity, seen := d.severity, d.seen
 	if e != nil {
-		severity, seen = e.verdict.Severity, seenOf(e.alert, l.words)
+		severity, seen = e.severity, seenOf(e.alert, l.words)
 		l.notice(e.alert)
 	}
 	if in.copied(d.time, d.hash) {
@@ -125,7 +125,7 @@ func (l *Ledger) begin(m *Message, e *examined, old *Incident) *Incident {
 	}
 	in := &Incident{
 		Schema: IncidentSchema, ID: incidentID(fp, m.Seq, l.opts.Era), Fingerprint: fp,
-		Rule: l.words.keep(e.alert.Rule), Source: l.words.keep(e.alert.Source), Identity: e.values, Severity: e.verdict.Severity,
+		Rule: l.words.keep(e.alert.Rule), Source: l.words.keep(e.alert.Source), Identity: e.values, Severity: e.severity,
 		Opened: l.cur.Time, Reopen: l.opts.Reopen,
 		Idle: orDefault(e.identity.Idle, DefaultIdle), Cap: orDefault(e.identity.Cap, DefaultCap),
 	}

@@ -48,7 +48,7 @@ func (l *Ledger) Lost(g Gap, room int) bool {
 	}
 	a := g.alert()
 	e := &examined{alert: a, hash: eventHash(a)}
-	e.identity, e.verdict = l.classify(a)
+	e.identity, e.severity = l.classify(a)
 	e.identity.Fields = []string{"falconer.partition"}
 	e.fingerprint, e.values = identify(a, e.identity)
 	m := &Message{Seq: g.First, Time: g.Time, Data: []byte(a.Output), digest: e.digest()}
@@ -60,11 +60,11 @@ func (l *Ledger) Lost(g Gap, room int) bool {
 
 // classify asks the book about news of Falconer's own, which no playbook that
 // fails may hide.
-func (l *Ledger) classify(a *Alert) (id Identity, v Verdict) {
+func (l *Ledger) classify(a *Alert) (id Identity, severity Severity) {
 	defer func() {
 		if recover() != nil {
-			id, v = Identity{}, Verdict{Severity: CriticalSeverity}
+			id, severity = Identity{}, CriticalSeverity
 		}
 	}()
-	return l.opts.Book.Identity(a), l.opts.Book.Judge(a)
+	return l.opts.Book.Identity(a), l.opts.Book.Grade(a)
 }
