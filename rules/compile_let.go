@@ -31,7 +31,8 @@ func (c *compiler) lets(lets map[string]Extract) map[string]*extract {
 				c.failf(&e.From[i], "let %q: %q is no name of an output field", name, from)
 			}
 		}
-		out[name] = &extract{from: e.From, match: c.regexp(at, name, e.Match)}
+		match := c.regexp(at, name, e.Match)
+		out[name] = &extract{from: e.From, match: match, needs: needed(match)}
 	}
 	return out
 }

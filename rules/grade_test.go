@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -20,7 +21,16 @@ import (
 var untranslated = sync.OnceValues(func() (*Book, error) {
 	b, err := loadAll(nil)
 	if err == nil {
-		b.eachWhen(func(c *condition) { c.quick = nil })
+		options := conditionOptions()
+		b.eachWhen(func(c *condition) {
+			if c.quick == nil {
+				return
+			}
+			var failed error
+			c.quick = nil
+			c.program, failed = compileProgram(c.source, options)
+			err = errors.Join(err, failed)
+		})
 	}
 	return b, err
 })
@@ -283,7 +293,9 @@ func FuzzTranslation(f *testing.F) {
 		}
 		r.set(alert)
 		r.scope = scope
-		want, err := c.eval(r)
+		program, err := compileProgram(source, options)
+		require.NoError(t, err)
+		want, err := (&condition{source: source, program: program}).eval(r)
 		require.NoError(t, err, "a translation cannot fail: %s", source)
 		require.Equal(t, want, c.quick(r), source)
 	})

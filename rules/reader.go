@@ -38,6 +38,7 @@ type scope struct {
 type extract struct {
 	from  []string
 	match *regexp.Regexp
+	needs clues // without one of which match does not match
 }
 
 func (s *scope) find(name string) *extract {
@@ -103,7 +104,7 @@ func (r *reader) let(name string) string {
 func (e *extract) take(r *reader) string {
 	for _, name := range e.from {
 		v, ok := r.value(name)
-		if !ok {
+		if !ok || !e.needs.inText(v) {
 			continue
 		}
 		if m := e.match.FindStringSubmatch(v); m != nil && m[1] != "" {

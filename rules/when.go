@@ -20,10 +20,10 @@ import (
 // condition is a compiled "when". The nil condition always holds.
 type condition struct {
 	source  string
-	program *vm.Program
-	quick   truthFunc // what program gives, without the machine; nil where there is no translation
-	asked   []string  // names of fields and lets that it looks up
-	line    int       // where it stands in its file
+	program *vm.Program // for expr's machine; nil where there is a translation
+	quick   truthFunc   // the translation, which gives what the machine gives
+	asked   []string    // names of fields and lets that it looks up
+	line    int         // where it stands in its file
 }
 
 // lookups finds the names that an expression asks f, has, num and let for; a
@@ -54,17 +54,28 @@ const letCall = "Let"
 
 // compileCondition turns an expression into a condition.
 func compileCondition(source string, options []expr.Option) (*condition, error) {
+	asked := &lookups{}
+	program, err := compileProgram(source, slices.Concat(options, []expr.Option{expr.Patch(asked)}))
+	if err != nil {
+		return nil, err
+	}
+	c := &condition{source: source, asked: slices.Compact(asked.names)}
+	if c.quick = (translator{program.Constants}).truth(program.Node()); c.quick == nil {
+		c.program = program
+	}
+	return c, nil
+}
+
+func compileProgram(source string, options []expr.Option) (*vm.Program, error) {
 	renamed, err := renameLet(source)
 	if err != nil {
 		return nil, describe(err)
 	}
-	asked := &lookups{}
-	program, err := expr.Compile(renamed, slices.Concat(options, []expr.Option{expr.Patch(asked)})...)
+	program, err := expr.Compile(renamed, options...)
 	if err != nil {
 		return nil, describe(err)
 	}
-	quick := translator{program.Constants}.truth(program.Node())
-	return &condition{source: source, program: program, quick: quick, asked: slices.Compact(asked.names)}, nil
+	return program, nil
 }
 
 // renameLet writes let( as Let(, which has the same length, so that positions
@@ -163,11 +174,8 @@ func number(v string) int {
 
 // holds evaluates the condition. One that fails does not hold, and is noted.
 func (c *condition) holds(r *reader) bool {
-	switch {
-	case c == nil:
+	if c == nil {
 		return true
-	case c.quick != nil:
-		return c.quick(r)
 	}
 	yes, err := c.eval(r)
 	if err != nil {
@@ -176,8 +184,10 @@ func (c *condition) holds(r *reader) bool {
 	return yes
 }
 
-// eval has expr's machine evaluate the condition.
 func (c *condition) eval(r *reader) (bool, error) {
+	if c.quick != nil {
+		return c.quick(r), nil
+	}
 	r.fill()
 	out, err := r.vm.Run(c.program, r.env)
 	if err != nil {

@@ -503,3 +503,38 @@ func TestStatusIsToldWithoutTheMembersBucket(t *testing.T) {
 	require.Empty(t, st.Members)
 	require.EqualValues(t, 3, st.Lag)
 }
+
+// What several partitions have to commit together may be more than the server takes in
+// one batch: each goes as a whole, in as many as it needs.
+func TestACommitOfManyPartitionsGoesInSeveralBatches(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{})
+	b := book{}
+	publish(t, js, 2400, 1200)
+	start(t, stream.Config{JS: connect(), Book: b, CommitEvery: time.Second})
+	drained(t, js, 2400)
+	requireExact(t, js, b)
+	require.EqualValues(t, 1200, totals(t, js).Opened)
+	require.True(t, totals(t, js).Balanced())
+}
+
+// A worker reads all while it owns enough, and each partition by itself when others
+// have come; each goes on where it was.
+func TestReadersChangeWithoutLossOrRepetition(t *testing.T) {
+	js, connect := setup(t, subjects.Layout{})
+	b := book{}
+	start(t, stream.Config{JS: connect(), Book: b})
+	stops := []func(){}
+	for i := range 6 {
+		publishFrom(t, js, 500*i, 500, 100)
+		if i < 5 {
+			stops = append(stops, start(t, stream.Config{JS: connect(), Book: b}))
+		}
+	}
+	drained(t, js, 3000)
+	for i, stop := range stops {
+		stop()
+		publishFrom(t, js, 3000+200*i, 200, 100)
+	}
+	drained(t, js, 4000)
+	requireExact(t, js, b)
+}
