@@ -71,12 +71,9 @@ func judge(err error) outcome {
 	return doubtful
 }
 
-// flight is a commit on its way: shares of partitions whose outputs are encoded and
-// which are stored while the loop folds on. The loop has one at a time.
-type flight struct {
-	shares []*share
-	landed chan []landing
-}
+// flight is a commit on its way, which is encoded and stored while the loop folds on.
+// It ends with what became of each batch. The loop has one at a time.
+type flight <-chan []landing
 
 // landing is what became of the shares that went in one batch.
 type landing struct {
@@ -87,14 +84,14 @@ type landing struct {
 
 // launch sends the shares on their way, after a wait.
 func (w *Worker) launch(ctx context.Context, shares []*share, wait time.Duration) {
-	f := &flight{shares: shares, landed: make(chan []landing, 1)}
-	w.flight = f
+	landed := make(chan []landing, 1)
+	w.flight = landed
 	w.running.Go(func() {
 		if wait > 0 && !w.pause(ctx, wait) {
-			f.landed <- []landing{{shares: shares, err: errQuit}}
+			landed <- []landing{{shares: shares, err: errQuit}}
 			return
 		}
-		f.landed <- w.publish(ctx, shares)
+		landed <- w.publish(ctx, shares)
 	})
 }
 
@@ -206,7 +203,7 @@ func (w *Worker) commit(ctx context.Context) {
 // belongs to are let go.
 func (w *Worker) await(ctx context.Context) {
 	for w.flight != nil {
-		w.land(ctx, <-w.flight.landed)
+		w.land(ctx, <-w.flight)
 	}
 }
 
@@ -215,18 +212,17 @@ func (w *Worker) await(ctx context.Context) {
 func (w *Worker) land(ctx context.Context, landings []landing) {
 	w.flight = nil
 	var again []*share
-	wait := time.Duration(0)
+	var full error
 	for _, l := range landings {
 		switch judge(l.err) {
 		case committed:
-			w.cleared()
 			for _, s := range l.shares {
 				s.settle(l.first)
 				s.log(w.cfg.Log)
 				l.first += uint64(len(s.msgs))
 			}
 		case refused:
-			wait = w.refused(l.err)
+			full = l.err
 			again = append(again, l.shares...)
 		case conflict:
 			again = append(again, w.stillMine(ctx, l.shares, l.err)...)
@@ -236,6 +232,12 @@ func (w *Worker) land(ctx context.Context, landings []landing) {
 		case doubtful:
 			w.abandon(ctx, l.shares, l.err, false)
 		}
+	}
+	wait := time.Duration(0)
+	if full != nil {
+		wait = w.refused(full)
+	} else {
+		w.cleared()
 	}
 	again = slices.DeleteFunc(again, func(s *share) bool { return w.owned[s.p.n] != s.p })
 	if len(again) > 0 {

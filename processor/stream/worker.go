@@ -34,7 +34,7 @@ type Config struct {
 	// as long. Zero means seven days.
 	Retention time.Duration
 	// CommitEvery is how long a change waits for others before it is committed;
-	// under backlog five times as long. Zero means 50 ms.
+	// under backlog ten times as long. Zero means 50 ms.
 	CommitEvery time.Duration
 	// CommitTimeout is when a commit without an answer is in doubt. Zero means 5 s.
 	CommitTimeout time.Duration
@@ -106,7 +106,7 @@ type Worker struct {
 	stalled time.Time // since when the output stream refuses commits
 	// refusals counts how often it did since then.
 	refusals int
-	flight   *flight // the commit on its way, if any
+	flight   flight // nil when no commit is on its way
 	readers  map[*reader]bool
 
 	complained time.Time
@@ -163,7 +163,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case b := <-w.inbox:
 			w.receive(work, b)
-		case l := <-w.landing():
+		case l := <-w.flight:
 			w.land(work, l)
 		case a := <-w.acquired:
 			w.acquire(work, a)
@@ -195,14 +195,6 @@ func (w *Worker) drain(ctx context.Context) {
 	for _, p := range w.owned {
 		w.drop(p)
 	}
-}
-
-// landing is where the commit on its way lands, or nil when none is.
-func (w *Worker) landing() <-chan []landing {
-	if w.flight == nil {
-		return nil
-	}
-	return w.flight.landed
 }
 
 // finish waits for the goroutines that Run has started.
