@@ -49,8 +49,10 @@ mixed-scattered (a tenth distinct, repeats at any time), unique (all distinct; o
 
 CPU is user and system time of the workers, and of the server, for each alert; RSS
 the highest of any worker; "written" the bytes that workers sent to NATS, and the
-messages that FALCONER stored, for each alert. After each run the sums must show
-that every alert was counted once: if not, it is said, and the exit code is 1.
+messages that FALCONER stored, for each alert; "held" what it keeps of them, with
+all that the server counts for its size (--json: by kind, messages and bytes).
+After each run the sums must show that every alert was counted once: if not, it is
+said, and the exit code is 1.
 
 Without --nats a server is started for it, with its files in a temporary folder
 (TMPDIR says where: it should be on the disk that you want to know about). With

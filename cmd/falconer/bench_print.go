@@ -35,11 +35,14 @@ type measurement struct {
 	Share int `json:"largest_share,omitempty"`
 
 	// SentBytes and Stored are an alert's part of what workers sent to NATS and of
-	// the messages that FALCONER stored; OutBytes is what it holds at the end.
+	// the messages that FALCONER stored; OutBytes is what it holds at the end, and
+	// Held the same by kind.
 	SentBytes float64 `json:"sent_bytes,omitempty"`
 	Stored    float64 `json:"stored_messages,omitempty"`
 	OutBytes  uint64  `json:"output_bytes,omitempty"`
 	messages  uint64
+
+	Held map[bench.Kind]bench.Holding `json:"held,omitempty"`
 
 	Rate int     `json:"rate,omitempty"`
 	P50  float64 `json:"p50_ms,omitempty"`
@@ -136,7 +139,34 @@ func (a *app) printBench(o benchOptions, mix bench.Mix, taken []measurement) {
 			row("  max", func(s bench.Spread) float64 { return s.Max })
 		}
 	}
+	if held := heldText(taken); held != "" {
+		fmt.Fprintln(a.out, held)
+	}
 	fmt.Fprintln(a.out)
+}
+
+// heldText says how much room a state, a report and a task take in FALCONER, the
+// median of all runs; nothing if none was folded.
+func heldText(taken []measurement) string {
+	var parts []string
+	for _, kind := range []struct {
+		is    bench.Kind
+		words string
+	}{{bench.OpenStates, "a state"}, {bench.Reports, "a report"}, {bench.Tasks, "a task"}} {
+		var sizes []float64
+		for _, m := range taken {
+			if h := m.Held[kind.is]; h.Messages > 0 {
+				sizes = append(sizes, float64(h.Bytes)/float64(h.Messages))
+			}
+		}
+		if len(sizes) > 0 {
+			parts = append(parts, fmt.Sprintf("%.1f KB %s", bench.SpreadOf(sizes).Median/1000, kind.words))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "held: " + strings.Join(parts, ", ")
 }
 
 func (a *app) benchRow(label string, cols []column, text func(column) string) {

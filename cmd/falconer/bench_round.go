@@ -76,14 +76,14 @@ func (r *round) fold(ctx context.Context, workers int) (err error) {
 	if err := r.bed(r.load).Renew(ctx); err != nil {
 		return err
 	}
-	c, ctx, err := r.hire(ctx, workers)
+	c, working, err := r.hire(ctx, workers)
 	if err != nil {
 		return err
 	}
 	defer c.dismiss()
 	step, done := r.bar(workersText(workers), r.load.Alerts)
 	defer done()
-	watch := bench.NewWatch(ctx, r.js)
+	watch := bench.NewWatch(working, r.js)
 	defer watch.Close()
 	m := r.begin("fold", workers)
 	before := c.usage()
@@ -91,16 +91,19 @@ func (r *round) fold(ctx context.Context, workers int) (err error) {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	if err := watch.Counted(ctx, uint64(r.load.Alerts), step); err != nil {
+	if err := watch.Counted(working, uint64(r.load.Alerts), step); err != nil {
 		return err
 	}
 	m.during(time.Since(began))
 	m.cost(before, c.usage())
 	m.Ratio = m.PerSecond / r.raw
-	if err := r.verify(ctx, &m, uint64(r.load.Alerts)); err != nil {
+	if err := r.verify(working, &m, uint64(r.load.Alerts)); err != nil {
 		return err
 	}
 	m.wrote(c.dismiss())
+	if m.Held, err = bench.Held(ctx, r.js); err != nil {
+		return err
+	}
 	return r.take(m)
 }
 

@@ -42,16 +42,17 @@ func TestBenchPrintsATableForEachMix(t *testing.T) {
 	}
 }
 
-// requireRows holds the labels of a table's rows below its head of five lines, and
-// that each row is whole and fits a terminal.
+// requireRows holds the labels of a table's rows between its head of five lines and
+// what is held, and that each row is whole and fits a terminal.
 func requireRows(t *testing.T, table string, labels ...string) {
 	t.Helper()
 	rows := strings.Split(table, "\n")
 	for _, row := range rows {
 		require.LessOrEqual(t, utf8.RuneCountInString(row), 80, row)
 	}
+	require.Regexp(t, `^held: \d+\.\d KB a state, \d+\.\d KB a report, \d+\.\d KB a task$`, rows[len(rows)-1])
 	var found []string
-	for _, row := range rows[5:] {
+	for _, row := range rows[5 : len(rows)-1] {
 		words := strings.Fields(strings.ReplaceAll(row, "of raw", "of-raw"))
 		require.Len(t, words, 11, row)
 		found = append(found, words[0])
@@ -76,6 +77,9 @@ func TestBenchOfManyRunsPrintsMedianLeastAndMost(t *testing.T) {
 		taken = append(
 			taken,
 			measurement{Measure: "fold", Workers: 16, Run: run, PerSecond: speed, Ratio: 0.999, WorkerCPU: 99999.9, ServerCPU: 999999.9, WorkerPeak: 9999 << 20, SentBytes: 99999, Stored: 999.99},
+			measurement{Measure: "fold", Workers: 8, Run: run, Held: map[bench.Kind]bench.Holding{
+				bench.OpenStates: {Messages: 1000, Bytes: uint64(20 * speed)}, bench.Reports: {Messages: 1, Bytes: 999_949}, bench.Tasks: {Messages: 2, Bytes: 200},
+			}},
 			measurement{Measure: "latency", Workers: 16, Run: run, P50: 99999, P99: 99999, P999: 99999},
 		)
 	}
@@ -86,6 +90,8 @@ func TestBenchOfManyRunsPrintsMedianLeastAndMost(t *testing.T) {
 	require.Contains(t, table, "published  200000 alerts/s (min 100000, max 300000)\nread, raw  200000 alerts/s (min")
 	requireRows(t, table, "workers", "16", "min", "max")
 	require.Regexp(t, `(?m)^16 +200000 .*\n  min +100000 .*\n  max +300000 `, table)
+	require.Contains(t, table, "\nheld: 4.0 KB a state, 999.9 KB a report, 0.1 KB a task")
+	require.Empty(t, heldText(taken[:2]), "nothing was folded")
 }
 
 func TestBenchMeasuresWhatHappened(t *testing.T) {
@@ -124,11 +130,26 @@ func requireFold(t *testing.T, m measurement, raw float64) {
 	stored := m.Stored * float64(m.Alerts)
 	require.Greater(t, stored, float64(m.Reports+m.Tasks+m.Incidents), "states and cursors are written, too")
 	require.Greater(t, m.SentBytes*float64(m.Alerts), float64(m.OutBytes)/2)
+	requireHeld(t, m)
 	if _, err := bench.UsageOf(os.Getpid()); err == nil {
 		require.Positive(t, m.WorkerCPU)
 		require.Positive(t, m.ServerCPU)
 		require.Greater(t, m.WorkerPeak, uint64(10<<20))
 	}
+}
+
+// requireHeld holds what is kept of a fold, by kind, against what was counted.
+func requireHeld(t *testing.T, m measurement) {
+	t.Helper()
+	messages, bytes := map[bench.Kind]uint64{}, uint64(0)
+	for kind, h := range m.Held {
+		messages[kind] = h.Messages
+		bytes += h.Bytes
+	}
+	require.Equal(t, map[bench.Kind]uint64{
+		bench.OpenStates: m.Incidents, bench.Reports: m.Reports, bench.Tasks: m.Tasks, bench.Cursors: subjects.DefaultPartitions,
+	}, messages)
+	require.InEpsilon(t, m.OutBytes, bytes, 0.01, "but for cursors that were written when the workers ended")
 }
 
 func TestBenchRemovesItsStreamsFromYourNATS(t *testing.T) {
