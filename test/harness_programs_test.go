@@ -4,7 +4,8 @@
 // schemas. Every test starts real processes on free ports of 127.0.0.1.
 //
 // The default sizes are for a small machine. FALCONER_LONG=1 makes the load of
-// TestFourWorkersCountEveryAlertOnce 200,000 alerts of 1,000 fingerprints.
+// TestFourWorkersCountEveryAlertOnce 200,000 alerts of 1,000 fingerprints, and has
+// TestAMonthOfLoadStaysBounded wait for what lasts a minute.
 package test
 
 import (

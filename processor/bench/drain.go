@@ -28,12 +28,15 @@ func Drain(ctx context.Context, js jetstream.JetStream, progress func(n int)) (t
 	return time.Since(began), err
 }
 
-// each reads what a stream holds and what else the consumer is configured for.
+// each reads what a stream holds and what else the consumer is configured for. It
+// removes the consumer, which would stay for five minutes: a stream has room for a
+// thousand.
 func each(ctx context.Context, js jetstream.JetStream, name string, cfg jetstream.OrderedConsumerConfig, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	c, err := js.OrderedConsumer(ctx, name, cfg)
 	if err != nil {
 		return fmt.Errorf("reading stream %s: %w", name, err)
 	}
+	defer func() { _ = js.DeleteConsumer(ctx, name, c.CachedInfo().Name) }()
 	info, err := c.Info(ctx)
 	if err != nil || info.NumPending == 0 {
 		return err

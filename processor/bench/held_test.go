@@ -34,6 +34,7 @@ func requireAllHeld(t *testing.T, js jetstream.JetStream, held map[bench.Kind]be
 	state := s.CachedInfo().State
 	require.Equal(t, bench.Holding{Messages: state.Msgs, Bytes: state.Bytes}, heldSum(held))
 	require.Equal(t, state.Msgs, state.NumSubjects)
+	require.Zero(t, state.Consumers, "what has read is gone")
 }
 
 func TestHeldTellsKindsApart(t *testing.T) {
@@ -81,15 +82,15 @@ func TestHeldTellsKindsApart(t *testing.T) {
 func TestHeldFollowsWhatAWorkerStores(t *testing.T) {
 	b := bed(t)
 	require.NoError(t, b.Make(t.Context()))
-	_, err := bench.Feed{Conn: b.JS.Conn(), Load: load(t, "unique", 20)}.All(t.Context())
-	require.NoError(t, err)
 	book, err := rules.Load()
 	require.NoError(t, err)
-	w, err := stream.New(t.Context(), stream.Config{JS: b.JS, Book: hasty{book}, Reopen: time.Second})
+	w, err := stream.New(t.Context(), stream.Config{JS: b.JS, Book: hasty{book}, Reopen: 2 * time.Second})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
+	_, err = bench.Feed{Conn: b.JS.Conn(), Load: load(t, "unique", 20)}.All(t.Context())
+	require.NoError(t, err)
 	seen := map[bench.Kind]bool{}
 	forgotten := func() bool {
 		held, err := bench.Held(ctx, b.JS)
