@@ -31,6 +31,8 @@ const (
 	partitionsKey = "falconer.partitions"
 	contractKey   = "falconer.contract"
 	contract      = "1"
+	// BenchKey marks streams that the bench has made for alerts of its own.
+	BenchKey = "falconer.bench"
 )
 
 // Layout is what an operator may choose about the streams. What is left zero
@@ -43,6 +45,8 @@ type Layout struct {
 	Memory   bool
 	// Small makes the default sizes 1 GiB, for a server that shares its machine.
 	Small bool
+	// Bench says that streams with BenchKey are the ones that are meant.
+	Bench bool
 	// SourceStream names an existing stream that holds falco.>; empty means that
 	// FALCO takes the subjects itself.
 	SourceStream string

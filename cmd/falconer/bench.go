@@ -27,7 +27,7 @@ type benchOptions struct {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	o := benchOptions{mixes: []string{"storm", "mixed", "unique"}, alerts: 200_000, seed: 1, workers: []int{1, 2}, rate: 10_000, lasts: 20 * time.Second, repeat: 1}
+	o := benchOptions{mixes: []string{"storm", "mixed", "unique"}, alerts: 200_000, seed: 1, workers: []int{1, 2}, rate: 2000, lasts: 10 * time.Second, repeat: 1}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how fast Falconer is on this machine or your NATS",
@@ -69,7 +69,7 @@ bench has left them. One bench at a time on one NATS.`,
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.mixes, "mix", o.mixes, "mixes of alerts to measure: "+strings.Join(mixNames(), ", "))
-	f.IntVar(&o.alerts, "alerts", o.alerts, "how many alerts are published for each mix")
+	f.IntVar(&o.alerts, "alerts", o.alerts, "how many alerts are published for each mix, to be folded as fast as can be")
 	f.Uint64Var(&o.seed, "seed", o.seed, "what the alerts are made from; the same seed makes the same")
 	f.IntSliceVar(&o.workers, "workers", o.workers, "how many workers run, one measurement for each number")
 	f.IntVar(&o.rate, "rate", o.rate, "alerts a second while the time to a report is measured; 0 leaves that out")

@@ -70,6 +70,7 @@ func (a *app) benchWorker(ctx context.Context, profile string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	in := bufio.NewReader(a.in)
+	a.cfg.bench = true
 	var conn *nats.Conn
 	stopProfile := func() {}
 	err := a.work(ctx, func(nc *nats.Conn) (err error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -23,6 +24,7 @@ type bencher struct {
 	dir     string
 	server  *child // nil when it is somebody else's
 	nc      *nats.Conn
+	alone   func() // lets other benches begin
 	js      jetstream.JetStream
 	inexact int
 	taken   []measurement
@@ -40,8 +42,14 @@ func (b *bencher) join(ctx context.Context) (err error) {
 		return err
 	}
 	where := "a server of its own"
+	b.alone = func() {}
 	if b.server == nil {
 		where = b.nc.ConnectedUrlRedacted()
+		host, _ := os.Hostname()
+		if b.alone, err = (bench.Bed{JS: b.js}).Alone(ctx, fmt.Sprintf("process %d on %s", os.Getpid(), host)); err != nil {
+			b.nc.Close()
+			return err
+		}
 	}
 	b.app.say("Measuring on %s, nats-server %s; %s/%s, %d CPUs.", where, b.nc.ConnectedServerVersion(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	return nil
@@ -77,6 +85,7 @@ func (b *bencher) profile(of ...string) string {
 func (b *bencher) leave() error {
 	defer b.stopServer()
 	defer b.nc.Close()
+	defer b.alone()
 	if b.server != nil {
 		return nil
 	}
@@ -85,6 +94,9 @@ func (b *bencher) leave() error {
 	err := bench.Bed{JS: b.js}.Remove(ctx)
 	if errors.Is(err, bench.ErrForeign) {
 		return nil // why nothing was measured; it has been said
+	}
+	if err != nil {
+		err = fmt.Errorf("the bench's streams may be left on the server; another run there removes them: %w", err)
 	}
 	return err
 }
@@ -152,12 +164,21 @@ func (b *bencher) take(m measurement) error {
 	if b.app.asJSON {
 		return b.app.printJSON(m)
 	}
+	b.app.say("%s, %s%s, run %d of %d: %.0f alerts/s", m.Mix, m.Measure, ofWorkers(m.Workers), m.Run, b.opts.repeat, m.PerSecond)
 	return nil
+}
+
+func ofWorkers(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return " by " + workersText(n)
 }
 
 // bed is where the alerts of a load have room, and what comes of them.
 func (b *bencher) bed(load bench.Load) bench.Bed {
 	layout := b.app.cfg.layout()
+	layout.Bench = true
 	layout.Memory = b.opts.memory
 	layout.RawMaxBytes = cmp.Or(layout.RawMaxBytes, roomRaw+int64(load.Alerts)*perAlert)
 	layout.OutputMaxBytes = cmp.Or(layout.OutputMaxBytes, roomOut+int64(load.Distinct())*perIncident)

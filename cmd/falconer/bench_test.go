@@ -34,7 +34,7 @@ func TestBenchPrintsATableForEachMix(t *testing.T) {
 	require.Equal(t, exitOK, o.code, o.err)
 	tables := strings.Split(strings.TrimSpace(o.out), "\n\n")
 	require.Len(t, tables, 2)
-	require.Contains(t, tables[0], "storm: 1000 alerts (1,000 distinct, in no order)\npublished")
+	require.Contains(t, tables[0], "storm: 1000 alerts (at most 1,000 distinct, in no order)\npublished")
 	require.Contains(t, tables[1], "unique: 100 alerts (all distinct)\npublished")
 	for _, table := range tables {
 		requireRows(t, table, "workers", "1")

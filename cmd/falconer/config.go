@@ -21,6 +21,8 @@ import (
 // upper case behind FALCONER_.
 type Config struct {
 	File string `yaml:"-"`
+	// bench says that this process is part of a bench, whose streams it may use.
+	bench bool
 
 	NATS     string `yaml:"nats"`
 	Creds    string `yaml:"creds"`
@@ -184,7 +186,7 @@ func (c *Config) validate() error {
 
 func (c *Config) layout() subjects.Layout {
 	return subjects.Layout{
-		Small: c.NATS == "", Partitions: c.Partitions, Replicas: c.Replicas, SourceStream: c.SourceStream,
+		Small: c.NATS == "", Bench: c.bench, Partitions: c.Partitions, Replicas: c.Replicas, SourceStream: c.SourceStream,
 		RawMaxAge: c.RawMaxAge, RawMaxBytes: c.RawMaxBytes, OutputMaxBytes: c.OutputMaxBytes,
 	}
 }

@@ -4,15 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"falconer/processor/stream"
 	"falconer/subjects"
 )
 
-// mark is the key in the metadata of streams that the bench has made.
-const mark = "falconer.bench"
+// Alone returns nil when no other bench and no worker is at work on the NATS, and has
+// other benches find this one until the returned func is called. They ask each other
+// by name; whoever hears another steps back, so that of two that begin together
+// neither goes on.
+func (b Bed) Alone(ctx context.Context, name string) (leave func(), err error) {
+	nc := b.JS.Conn()
+	here, err := nc.Subscribe(presence, func(m *nats.Msg) {
+		if string(m.Data) != name {
+			_ = m.Respond([]byte(name))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	leave = func() { _ = here.Unsubscribe() }
+	others, err := nc.SubscribeSync(nc.NewRespInbox())
+	if err == nil {
+		defer others.Unsubscribe() //nolint:errcheck // it is nobody's inbox then
+		err = nc.PublishRequest(presence, others.Subject, []byte(name))
+	}
+	if err == nil {
+		if other, timeout := others.NextMsg(500 * time.Millisecond); timeout == nil && len(other.Data) > 0 {
+			err = fmt.Errorf("another bench is at work there (%s): %w", other.Data, ErrForeign)
+		}
+	}
+	if members, _ := stream.Members(ctx, b.JS); err == nil && len(members) > 0 {
+		err = fmt.Errorf("workers are at work there (%s on %s): %w", members[0].ID, members[0].Host, ErrForeign)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// presence is where benches ask for each other.
+const presence = "falconer.bench.presence"
 
 // ErrForeign says that there are streams which the bench has not made.
 var ErrForeign = errors.New("nothing was touched")
@@ -40,7 +77,7 @@ func (b Bed) Make(ctx context.Context) error {
 		return err
 	}
 	cfg := b.Layout.WithDefaults().Raw()
-	cfg.Metadata[mark] = "alerts"
+	cfg.Metadata[subjects.BenchKey] = "alerts"
 	if _, err := b.JS.CreateStream(ctx, cfg); err != nil {
 		return fmt.Errorf("making stream %s: %w", cfg.Name, stream.Explain(err))
 	}
@@ -59,12 +96,12 @@ func (b Bed) Renew(ctx context.Context) error {
 func (b Bed) makeResults(ctx context.Context) error {
 	full := b.Layout.WithDefaults()
 	out := full.Output()
-	out.Metadata[mark] = "results"
+	out.Metadata[subjects.BenchKey] = "results"
 	if _, err := b.JS.CreateStream(ctx, out); err != nil {
 		return fmt.Errorf("making stream %s: %w", out.Name, stream.Explain(err))
 	}
 	for _, cfg := range []jetstream.KeyValueConfig{full.Members(), full.TaskStatus()} {
-		cfg.Metadata = map[string]string{mark: "results"}
+		cfg.Metadata = map[string]string{subjects.BenchKey: "results"}
 		if _, err := b.JS.CreateKeyValue(ctx, cfg); err != nil {
 			return fmt.Errorf("making bucket %s: %w", cfg.Bucket, stream.Explain(err))
 		}
@@ -101,7 +138,7 @@ func (b Bed) own(ctx context.Context) (map[string]bool, error) {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 		case err != nil:
 			return nil, fmt.Errorf("looking at stream %s: %w", name, stream.Explain(err))
-		case s.CachedInfo().Config.Metadata[mark] == "":
+		case s.CachedInfo().Config.Metadata[subjects.BenchKey] == "":
 			return nil, fmt.Errorf("stream %s exists and is not the bench's: %w; "+
 				"give the bench a NATS account without Falconer's streams, or leave --nats out for a server of its own", name, ErrForeign)
 		default:

@@ -15,7 +15,7 @@ import (
 
 func bed(t *testing.T) bench.Bed {
 	t.Helper()
-	return bench.Bed{JS: brokertest.JetStream(t, brokertest.Start(t)), Layout: subjects.Layout{Small: true}}
+	return bench.Bed{JS: brokertest.JetStream(t, brokertest.Start(t)), Layout: subjects.Layout{Small: true, Bench: true}}
 }
 
 func names(t *testing.T, js jetstream.JetStream) (out []string) {
@@ -39,6 +39,8 @@ func TestStreamsAreWhatSetupWouldMake(t *testing.T) {
 	made, err := stream.Setup(t.Context(), b.JS, b.Layout)
 	require.NoError(t, err)
 	require.Empty(t, made, "all are there")
+	_, err = stream.Setup(t.Context(), b.JS, subjects.Layout{Small: true})
+	require.ErrorContains(t, err, "it was left by falconer bench", "nobody's alerts may come to be there")
 	require.NoError(t, b.Remove(t.Context()))
 	require.Empty(t, names(t, b.JS))
 	require.NoError(t, b.Remove(t.Context()), "nothing to remove is no error")
@@ -109,4 +111,27 @@ func TestWhatIsNotCountedIsNotExact(t *testing.T) {
 	_, wrong, err := bench.Exact(t.Context(), b.JS, 10)
 	require.NoError(t, err)
 	require.Equal(t, []string{"alerts counted: 0, not 10", "alerts that wait: 10, not 0", "stored under falconer.report.>: 1, not 0"}, wrong)
+}
+
+func TestABenchIsAlone(t *testing.T) {
+	server := brokertest.Start(t)
+	one := bench.Bed{JS: brokertest.JetStream(t, server), Layout: subjects.Layout{Small: true, Bench: true}}
+	two := bench.Bed{JS: brokertest.JetStream(t, server), Layout: one.Layout}
+	leave, err := one.Alone(t.Context(), "the first")
+	require.NoError(t, err)
+	_, err = two.Alone(t.Context(), "the second")
+	require.ErrorContains(t, err, "another bench is at work there (the first)")
+	leave()
+	require.NoError(t, one.JS.Conn().Flush())
+	leave, err = two.Alone(t.Context(), "the second")
+	require.NoError(t, err)
+	leave()
+
+	require.NoError(t, one.Make(t.Context()))
+	kv, err := one.JS.KeyValue(t.Context(), subjects.MembersBucket)
+	require.NoError(t, err)
+	_, err = kv.PutString(t.Context(), "w", `{"id":"w","host":"node-1"}`)
+	require.NoError(t, err)
+	_, err = one.Alone(t.Context(), "the first")
+	require.ErrorContains(t, err, "workers are at work there (w on node-1)")
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,10 +48,17 @@ func each(ctx context.Context, js jetstream.JetStream, name string, cfg jetstrea
 	}
 	defer msgs.Stop()
 	defer context.AfterFunc(ctx, msgs.Stop)()
-	for {
+	watchdog := time.AfterFunc(patience, msgs.Stop)
+	defer watchdog.Stop()
+	for n := 1; ; n++ {
 		msg, err := msgs.Next()
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil && errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			return fmt.Errorf("reading stream %s: nothing came for %s; was it removed meanwhile?", name, patience)
+		case err != nil:
 			return fmt.Errorf("reading stream %s: %w", name, err)
+		case n%1000 == 0:
+			watchdog.Reset(patience)
 		}
 		meta, err := msg.Metadata()
 		if err != nil {

@@ -25,7 +25,7 @@ const stormy = 1000
 // as "mixed" and not ten times that.
 func Mixes() []Mix {
 	return []Mix{
-		{"storm", "1,000 distinct, in no order", 1, func(l Load, i int) int { return int(l.scramble(i) % stormy) }},
+		{"storm", "at most 1,000 distinct, in no order", 1, func(l Load, i int) int { return int(l.scramble(i) % stormy) }},
 		{"mixed", "a tenth distinct, repeats mostly soon", 1, recent},
 		{"mixed-scattered", "a tenth distinct, repeats at any time", 1, scattered},
 		{"unique", "all distinct", 10, func(_ Load, i int) int { return i }},
