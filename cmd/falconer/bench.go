@@ -58,7 +58,7 @@ Without --nats a server is started for it, with its files in a temporary folder
 (TMPDIR says where: it should be on the disk that you want to know about). With
 --nats the streams FALCO and FALCONER are made there and removed at the end. If
 they exist already, nothing is touched and nothing measured, unless an earlier
-bench has left them. One bench at a time on one NATS.`,
+bench has left them. A second bench there is refused, and one beside workers.`,
 		Example: "  falconer bench --repeat 5\n  falconer bench --mix storm --workers 1 --rate 0\n  falconer bench --nats nats://bench:secret@nats:4222 --replicas 3 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.checkBench(o); err != nil {

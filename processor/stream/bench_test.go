@@ -66,8 +66,11 @@ func foldEach(b *testing.B, l *processor.Ledger, from, n int) {
 	b.Helper()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range n {
-		data := fmt.Appendf(nil, `{"rule":"Rule","priority":"Warning","source":"syscall","hostname":"node-1","time":"2026-01-02T03:04:05Z",`+
-			`"output_fields":{"evt.time":%d,"k8s.ns.name":"shop","k8s.pod.name":"pod-%d","proc.cmdline":"sh -c uptime","proc.name":"sh"}}`, from+i, i)
+		data := fmt.Appendf(nil, `{"rule":"Rule","priority":"Warning","source":"syscall","hostname":"node-1","time":"2026-01-02T03:04:05Z","output":%q,`+
+			`"output_fields":{"container.id":"0123456789ab","container.image.repository":"registry.example/shop/cart","container.image.tag":"v1.2.3",`+
+			`"container.name":"cart","evt.time":%d,"evt.type":"execve","k8s.ns.name":"shop","k8s.pod.name":"pod-%d","proc.cmdline":"sh -c uptime",`+
+			`"proc.exepath":"/bin/busybox","proc.name":"sh","proc.pname":"containerd-shim","user.name":"app","user.uid":1000}}`,
+			strings.Repeat("what the fields say ", 20), from+i, i)
 		require.True(b, l.Fold(processor.Message{Seq: uint64(from + i + 1), Time: at, Subject: "falco.warning.rule", Data: data}, 1<<20))
 	}
 }
