@@ -97,7 +97,7 @@ func (s *scratch) harmless(level RedactionLevel) bool {
 		return false
 	}
 	for _, f := range s.scanner.list {
-		if strings.HasPrefix(f.name, "proc.env") || strings.HasPrefix(f.name, "proc.aenv") || !harmless(f.value) {
+		if holdsEnvironment(f.name) || !harmless(f.value) {
 			return false
 		}
 	}

@@ -111,3 +111,12 @@ func FuzzDigest(f *testing.F) {
 		}
 	})
 }
+
+// Names of environment variables hide their values whatever their case.
+func TestWhatMayHoldASecretIsLookedAtWhole(t *testing.T) {
+	for _, name := range []string{"proc.env[DB_PASSWORD]", "proc.ENV[DB_PASSWORD]", "proc.aEnv[2]"} {
+		o := Options{Book: testBook{}}.withDefaults()
+		_, ok := o.quick(scratches.New().(*scratch), alertJSON(shellRule, epoch, fields{name: "hunter2"}))
+		require.False(t, ok, name)
+	}
+}
