@@ -44,6 +44,7 @@ type scratch struct {
 	scanner scanner
 	alert   Alert
 	buffer  []byte
+	values  []field // of the identity
 	words   words
 }
 
@@ -81,7 +82,9 @@ func (o Options) quick(s *scratch, data []byte) (d digest, ok bool) {
 		return d, true
 	}
 	s.buffer, d.hash = hashEvent(s.buffer[:0], a, s.scanner.list)
-	s.buffer, d.fingerprint = fingerprintOf(s.buffer[:0], a, o.Book.Identity(a))
+	id := o.Book.Identity(a)
+	s.values = identityValues(s.values[:0], a, id)
+	s.buffer, d.fingerprint = fingerprintOf(s.buffer[:0], a, id.Version, s.values)
 	d.severity = o.Book.Grade(a)
 	d.seen = seenOf(a, s.words)
 	return d, true
@@ -132,14 +135,17 @@ type examined struct {
 	severity    Severity
 }
 
-// examine does what may fail on a hostile alert or in a faulty playbook, and
-// turns a panic into an error.
+// caught makes an error of a panic, which a hostile alert or a faulty playbook may
+// bring about. It is deferred.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("analysis panicked: %v", p)
+	}
+}
+
+// examine looks closely at an alert of which nothing is known.
 func (o Options) examine(data []byte) (e *examined, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("analysis panicked: %v", p)
-		}
-	}()
+	defer caught(&err)
 	e = &examined{}
 	if e.alert, err = Decode(data); err != nil || e.alert.Heartbeat() {
 		return e, err
@@ -152,13 +158,22 @@ func (o Options) examine(data []byte) (e *examined, err error) {
 	return e, nil
 }
 
+// unfold looks closely at an alert of which quick has made a digest: that stands, and
+// there is nothing to hide.
+func (o Options) unfold(d *digest, data []byte) (e *examined, err error) {
+	defer caught(&err)
+	e = &examined{fingerprint: d.fingerprint, hash: d.hash, severity: d.severity}
+	if e.alert, err = Decode(data); err != nil {
+		return e, err
+	}
+	e.identity = o.Book.Identity(e.alert)
+	e.values = valuesOf(identityValues(nil, e.alert, e.identity))
+	return e, nil
+}
+
 // search has secrets looked for that an incident would keep or a report show.
 func (o Options) search(e *examined) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("analysis panicked: %v", p)
-		}
-	}()
+	defer caught(&err)
 	if o.Redaction.Find == nil || o.Redaction.Level == RedactOff {
 		return nil
 	}

@@ -108,6 +108,9 @@ func FuzzDigest(f *testing.F) {
 			}
 			want.seen, want.whole = seenOf(e.alert, words{}), nil
 			require.Equal(t, want, d)
+			unfolded, err := o.unfold(&d, data)
+			require.NoError(t, err)
+			require.Equal(t, e, unfolded)
 		}
 	})
 }

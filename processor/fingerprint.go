@@ -171,12 +171,16 @@ func Fingerprint(a *Alert, id Identity) (string, map[string]string) {
 
 func identify(a *Alert, id Identity) (fingerprint, map[string]string) {
 	list := identityValues(nil, a, id)
+	_, fp := fingerprintOf(nil, a, id.Version, list)
+	return fp, valuesOf(list)
+}
+
+func valuesOf(list []field) map[string]string {
 	values := make(map[string]string, len(list))
 	for _, f := range list {
 		values[f.name] = f.value
 	}
-	_, fp := fingerprintOf(nil, a, id)
-	return fp, values
+	return values
 }
 
 // identityValues appends the values that an alert has of its identity, by name.
@@ -197,16 +201,15 @@ func identityValues(list []field, a *Alert, id Identity) []field {
 	return slices.CompactFunc(list, func(a, b field) bool { return a.name == b.name })
 }
 
-// fingerprintOf appends the canonical form of the identity to b, and returns its
+// fingerprintOf appends the canonical form of an identity to b, and returns its
 // hash: the JSON of a list of version, rule, source and the values by name.
-func fingerprintOf(b []byte, a *Alert, id Identity) ([]byte, fingerprint) {
-	var room [8]field
+func fingerprintOf(b []byte, a *Alert, version int, values []field) ([]byte, fingerprint) {
 	b = append(b, '[')
-	b = strconv.AppendInt(b, int64(id.Version), 10)
+	b = strconv.AppendInt(b, int64(version), 10)
 	b = appendJSON(append(b, ','), a.Rule)
 	b = appendJSON(append(b, ','), a.Source)
 	b = append(b, ",{"...)
-	for i, f := range identityValues(room[:0], a, id) {
+	for i, f := range values {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -47,7 +47,7 @@ func (l *Ledger) whole(m *Message, in *Incident) (e *examined, err error) {
 	e = d.whole
 	kept := in == nil || in.Closed || in.Count == 0 || len(in.Samples) < maxSamples || d.severity > in.Severity
 	if e == nil && (kept || l.silences.any(l.cur.Time)) {
-		if e, err = l.opts.examine(m.Data); err != nil {
+		if e, err = l.opts.unfold(d, m.Data); err != nil {
 			return e, err
 		}
 	}
